@@ -21,6 +21,8 @@ from sslauth_utils.errors import UserError
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+#: (mean, std) by the name that the profiles use
+PIXEL_STATS = {"cifar10": (CIFAR10_MEAN, CIFAR10_STD), "none": (NO_MEAN, NO_STD)}
 
 _BLOCKS = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),

@@ -1,0 +1,201 @@
+"""Encoders and records that several notebooks need: made once, then found.
+
+An artifact lies in ``results/<profile>/artifacts/<kind>-<scenario>-s<seed>-<address>``,
+where the address hashes everything it depends on: settings, the code that makes
+it, and the artifacts it is made from. Other settings or other code make another
+artifact; nothing stale is ever taken, and nothing is made twice.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from sslauth_utils import downstream, simclr
+from sslauth_utils.config import load_profile
+from sslauth_utils.data import load_images
+from sslauth_utils.device import pick_device
+from sslauth_utils.encoders import PIXEL_STATS, Encoder, build_encoder, encode, load_encoder, load_weights, save_encoder
+from sslauth_utils.errors import UserError
+from sslauth_utils.files import read_json, sha256_json, write_json
+from sslauth_utils.fingerprint import module_fingerprint
+from sslauth_utils.keys import choose_keys
+from sslauth_utils.paths import DATA, RESULTS, user_data
+from sslauth_utils.tensors import read_safetensors
+from sslauth_utils.verification import Record, enrol
+
+PRETRAIN, ENROL = "01_pretrain_encoders", "02_enrol_keys"
+
+
+def _find_or_make(profile: str, kind: str, address: str, make: Callable[[Path], None]) -> Path:
+    """The folder of an artifact; `make` fills it if it is not there yet.
+
+    `make` gets a working folder that survives a crash (checkpoints go there) and is
+    renamed when complete. A lock lets a second process wait for the first.
+    """
+    folder = RESULTS / profile / "artifacts" / f"{kind}-{address[:12]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if not folder.is_dir():
+            working = folder.with_name(folder.name + ".partial")
+            working.mkdir(exist_ok=True)
+            make(working)
+            working.rename(folder)
+    return folder
+
+
+def _data_files(*names: str) -> list[list[Any]]:
+    """Name and size of the user's own files for these data sets: another file, another artifact."""
+    folder = user_data()
+    stems = [name.partition(":")[0] for name in names]
+    found = sorted(path for path in folder.iterdir() if path.name.startswith(tuple(stems))) if folder else []
+    return [[path.name, path.stat().st_size] for path in found if path.is_file()]
+
+
+def pretrained_encoder(
+    profile: str, scenario: str, seed: int, settings: Mapping[str, Any] | None = None
+) -> tuple[Encoder, dict[str, Any]]:
+    """The scenario's encoder, pre-trained by SimCLR, and what is known of it.
+
+    Args:
+        profile, scenario, seed: which one.
+        settings: the parameters of notebook 01; None for the profile's.
+
+    Returns:
+        The encoder in eval mode on the CPU, and its facts: history (loss by epoch),
+        knn_accuracy, linear_accuracy, chance, random_knn_accuracy (the same network
+        before training), train_images, weights_sha256.
+    """
+    settings = _settings(profile, PRETRAIN, scenario, seed, settings)
+    address = _encoder_address(scenario, seed, settings)
+
+    def make(folder: Path) -> None:
+        device = pick_device(settings["device"])
+        data, size = settings["pretrain_data"], settings["size"]
+        train = load_images(data, "train", size, settings["pretrain_images"] or None, seed)
+        test = load_images(data, "test", size, settings["test_images"] or None, seed)
+        torch.manual_seed(seed)
+        encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *PIXEL_STATS[settings["pixel_stats"]])
+        random_knn = _knn(encoder, train, test)
+        if settings["weights_file"]:
+            path = (user_data() or DATA) / settings["weights_file"]
+            load_weights(encoder, read_safetensors(path), str(path))
+            history = []
+        else:
+            history = _pretrain(encoder, train.images, settings, seed, device, folder / "checkpoint.pt")
+        encoder.cpu().eval()
+        train_features, test_features = encode(encoder, train.images, 500), encode(encoder, test.images, 500)
+        save_encoder(
+            encoder,
+            folder / "encoder.safetensors",
+            settings=settings,
+            seed=seed,
+            data={"name": train.name, "source": train.source, "train": len(train.images), "test": len(test.images)},
+            classes=len(train.classes),
+            chance=downstream.chance(test.labels),
+            random_knn_accuracy=random_knn,
+            knn_accuracy=downstream.knn_accuracy(train_features, train.labels, test_features, test.labels),
+            linear_accuracy=downstream.linear_accuracy(train_features, train.labels, test_features, test.labels),
+            history=history,
+        )
+
+    folder = _find_or_make(profile, f"encoder-{scenario}-s{seed}", address, make)
+    return load_encoder(folder / "encoder.safetensors"), read_json(folder / "encoder.json")
+
+
+def enrolled_record(
+    profile: str, scenario: str, seed: int, keys: str = "ood", settings: Mapping[str, Any] | None = None
+) -> tuple[Record, dict[str, Any]]:
+    """The trusted party's record of the scenario's encoder.
+
+    Args:
+        profile, scenario, seed: which encoder.
+        keys: "ood" for key samples from the scenario's other data set (the paper's
+            default), "id" for ones from the pre-training set.
+        settings: the parameters of notebook 02; None for the profile's.
+
+    Returns:
+        The record and its facts: history (generator training), classes (of the keys).
+
+    Raises:
+        UserError: `keys` is neither.
+    """
+    if keys not in ("ood", "id"):
+        raise UserError(f"Key samples are 'ood' or 'id' (out of or in distribution), not {keys!r}.")
+    settings = _settings(profile, ENROL, scenario, seed, settings)
+    upstream = _settings(profile, PRETRAIN, scenario, seed, None)
+    address = sha256_json([
+        settings,
+        keys,
+        _encoder_address(scenario, seed, upstream),
+        _data_files(settings["key_data"]),
+        module_fingerprint("sslauth_utils.verification", "sslauth_utils.keys", "sslauth_utils.data"),
+    ])
+
+    def make(folder: Path) -> None:
+        encoder, _ = pretrained_encoder(profile, scenario, seed)
+        name = settings["key_data"] if keys == "ood" else upstream["pretrain_data"]
+        source = load_images(name, "train", upstream["size"])
+        chosen = choose_keys(source.labels, settings["n_keys"], seed=seed)
+        history: list[dict[str, Any]] = []
+        record = enrol(
+            encoder.to(pick_device(settings["device"])),
+            source.images[chosen],
+            settings["objectives"] if keys == "ood" else ["min"],
+            settings["tau"],
+            settings["generator_size"],
+            settings["generator_depth"],
+            settings["generator_steps"],
+            settings["generator_learning_rate"],
+            seed,
+            history,
+        )
+        record.save(folder / "record.safetensors")
+        facts = {"settings": settings, "keys": keys, "data": source.name, "source": source.source, "history": history}
+        facts["labels"] = source.labels[chosen].tolist()
+        facts["classes"] = source.classes
+        write_json(folder / "facts.json", facts)
+
+    folder = _find_or_make(profile, f"record-{keys}-{scenario}-s{seed}", address, make)
+    return Record.load(folder / "record.safetensors"), read_json(folder / "facts.json")
+
+
+def _pretrain(
+    encoder: Encoder, images: torch.Tensor, settings: Mapping[str, Any], seed: int, device: torch.device, checkpoint: Path
+) -> list[dict[str, Any]]:
+    recipe = simclr.SimCLRSettings(
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        learning_rate=settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        temperature=settings["temperature"],
+        schedule=settings["schedule"],
+        seed=seed,
+    )
+    history = simclr.pretrain(encoder, images, recipe, device, checkpoint)
+    checkpoint.unlink(missing_ok=True)
+    return history
+
+
+def _settings(
+    profile: str, notebook: str, scenario: str, seed: int, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    values = dict(load_profile(profile).parameters(notebook, scenario, seed) if given is None else given)
+    for name in ("profile", "scenario", "seed"):
+        values.pop(name, None)
+    return values
+
+
+def _encoder_address(scenario: str, seed: int, settings: Mapping[str, Any]) -> str:
+    code = module_fingerprint("sslauth_utils.simclr", "sslauth_utils.encoders", "sslauth_utils.data")
+    return sha256_json([scenario, seed, dict(settings), _data_files(settings["pretrain_data"]), code])
+
+
+def _knn(encoder: Encoder, train: Any, test: Any) -> float:
+    return downstream.knn_accuracy(
+        encode(encoder, train.images, 500), train.labels, encode(encoder, test.images, 500), test.labels
+    )

@@ -1,0 +1,70 @@
+"""The beginning and the end of every notebook: one path for headless runs and by hand."""
+
+import os
+import platform
+import random
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sslauth_utils.device import pick_device, use_threads
+from sslauth_utils.files import sha256_json
+from sslauth_utils.fingerprint import notebook_fingerprint
+from sslauth_utils.paths import RESULTS
+from sslauth_utils.results import COLUMNS
+from sslauth_utils.rowlog import RowLog
+
+
+class Run:
+    """One execution of a notebook.
+
+    Attributes:
+        folder: where its rows go: ``$SSLAUTH_RUN_DIR`` when run headless, else
+            ``results/by_hand/<notebook>/<scenario>-s<seed>``, so that a run by hand
+            never replaces a headless one.
+        headless: True under papermill; sliders and other toys are skipped then.
+        device: where training and encoding run.
+    """
+
+    def __init__(self, notebook: str, parameters: Mapping[str, Any]):
+        self.notebook = notebook
+        self.parameters = dict(parameters)
+        given = os.environ.get("SSLAUTH_RUN_DIR")
+        self.headless = given is not None
+        part = f"{parameters['scenario']}-s{parameters['seed']}" if "scenario" in parameters else "all"
+        self.folder = Path(given) if given else RESULTS / "by_hand" / notebook / part
+        self.device = pick_device(parameters.get("device", "auto"))
+
+    def rows(self, columns: Sequence[str] = COLUMNS, **constant: Any) -> RowLog:
+        """A log for this run's rows; experiment, scenario and seed are filled in."""
+        fixed = {"experiment": self.notebook}
+        fixed |= {name: self.parameters[name] for name in ("scenario", "seed") if name in self.parameters}
+        print_of = {"parameters": self.parameters, "code": notebook_fingerprint(self.notebook)}
+        # By hand a cell may have been edited and not saved, so nothing is taken over from before.
+        fingerprint = sha256_json(print_of) if self.headless else sha256_json([print_of, os.getpid()])
+        return RowLog(self.folder, columns, fingerprint, fixed | constant)
+
+
+def start(notebook: str, **parameters: Any) -> Run:
+    """Seed everything, fix the threads, say versions and device, and return the `Run`.
+
+    Args:
+        notebook: its file name without ``.ipynb``.
+        parameters: all values of the parameters cell.
+    """
+    seed = parameters.get("seed", 0)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    threads = use_threads()
+    run = Run(notebook, parameters)
+    name = torch.cuda.get_device_name() if run.device.type == "cuda" else f"CPU, {threads} thread(s)"
+    print(
+        f"Python {platform.python_version()} · PyTorch {torch.__version__.split('+')[0]} · "
+        f"torchvision {version('torchvision').split('+')[0]} · {name} · profile {parameters.get('profile')}"
+    )
+    return run

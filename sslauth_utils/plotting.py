@@ -1,0 +1,327 @@
+"""Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sslauth_utils.files import atomic
+from sslauth_utils.results import amplification, summarise
+
+COLUMN, PAGE = 3.4, 7.0  # inches: one column, both columns
+
+#: Okabe and Ito's palette, which colour-blind readers can tell apart
+COLOURS = {"DCmp": "#0072B2", "Trans": "#D55E00", "Trans G_max": "#009E73", "Trans G_ini": "#CC79A7"}
+MARKERS = {"DCmp": "o", "Trans": "s", "Trans G_max": "^", "Trans G_ini": "v"}
+LABELS = {
+    "DCmp": "DCmp (cosine)",
+    "Trans": "Trans (SSIM, $G_{min}$)",
+    "Trans G_max": "Trans, $G_{max}$",
+    "Trans G_ini": "Trans, $G_{ini}$",
+}
+SCENARIOS = {"cifar10": "CIFAR-10 encoder, ImageNet keys", "imagenet": "ImageNet encoder, CIFAR-10 keys"}
+
+
+def use_style() -> None:
+    """Set the suite's look: small sans type, embedded fonts, quiet axes."""
+    sns.set_theme(context="paper", style="ticks", font="DejaVu Sans")
+    plt.rcParams.update(
+        {
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 9,
+            "axes.labelsize": 8.5,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "legend.fontsize": 8,
+            "legend.frameon": False,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "pdf.fonttype": 42,  # TrueType, so that journals accept the fonts
+        }
+    )
+
+
+def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path]:
+    """Write `figure` as PNG and PDF into `folder`, with `note` (profile, encoder, n) below it.
+
+    No dates or paths inside, so that the same rows give the same files. With a note that
+    begins with SMOKE the word stands large across the figure: its numbers mean nothing.
+    """
+    figure.text(0.995, 0.002, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
+    if note.startswith("SMOKE"):
+        figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
+    written = []
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+        with atomic(folder / f"{name}{suffix}") as temporary:
+            figure.savefig(temporary, metadata=metadata, bbox_inches="tight")
+        written.append(folder / f"{name}{suffix}")
+    return written
+
+
+def _panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -> tuple[Figure, list[plt.Axes]]:
+    figure, axes = plt.subplots(
+        1, len(scenarios), figsize=(PAGE if len(scenarios) > 1 else PAGE * 0.55, height), sharey=sharey, squeeze=False
+    )
+    for axis, scenario in zip(axes[0], scenarios, strict=True):
+        axis.set_title(SCENARIOS.get(scenario, scenario))
+    return figure, list(axes[0])
+
+
+def _scenarios(rows: pd.DataFrame) -> list[str]:
+    present = set(rows["scenario"])
+    return [name for name in SCENARIOS if name in present] + sorted(present - set(SCENARIOS))
+
+
+def fig_pretraining(rows: pd.DataFrame) -> Figure:
+    """SimCLR's loss by epoch, and kNN and linear accuracy against chance and the untrained network.
+
+    Args:
+        rows: of 01_pretrain_encoders: scenario, seed, quantity, epoch, value.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4), width_ratios=(1.1, 1))
+    loss = rows[rows["quantity"] == "loss"].assign(epoch=lambda r: pd.to_numeric(r["epoch"]))
+    for scenario, style in zip(_scenarios(rows), ("-", "--"), strict=False):
+        for index, (_, curve) in enumerate(loss[loss["scenario"] == scenario].groupby("seed")):
+            label = SCENARIOS.get(scenario, scenario).split(",")[0] if index == 0 else None
+            left.plot(curve["epoch"], curve["value"], style, color="#0072B2" if style == "-" else "#D55E00", label=label)
+    left.set(xlabel="epoch", ylabel="NT-Xent loss", title="SimCLR pre-training")
+    left.legend()
+    bars = ["chance", "random_knn_accuracy", "knn_accuracy", "linear_accuracy"]
+    names = ["chance", "kNN, untrained", "kNN", "linear"]
+    for offset, (scenario, colour) in enumerate(zip(_scenarios(rows), ("#0072B2", "#D55E00"), strict=False)):
+        part = rows[rows["scenario"] == scenario]
+        values = [100 * part.loc[part["quantity"] == bar, "value"] for bar in bars]
+        places = np.arange(len(bars)) + 0.38 * offset
+        right.bar(places, [v.mean() for v in values], 0.36, color=colour)
+        for place, value in zip(places, values, strict=True):
+            right.plot([place] * len(value), value, "k.", markersize=3)
+            right.text(place, value.mean() + 2, f"{value.mean():.0f}", ha="center", fontsize=7)
+    right.set_xticks(np.arange(len(bars)) + 0.19, names)
+    right.set(ylabel="accuracy, %", ylim=(0, 105), title="What the encoder learned")
+    figure.tight_layout()
+    return figure
+
+
+def fig_generators(rows: pd.DataFrame) -> Figure:
+    """SSIM between G(E(x)) and the key x during the generators' training, by objective.
+
+    Args:
+        rows: of 02_enrol_keys: scenario, seed, keys, objective, step, ssim.
+    """
+    figure, axes = _panels(_scenarios(rows), 2.2)
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        part = rows[(rows["scenario"] == scenario) & (rows["keys"] == "ood")]
+        for objective, label in (("max", "$G_{max}$"), ("min", "$G_{min}$")):
+            colour = COLOURS["Trans" if objective == "min" else "Trans G_max"]
+            for index, (_, curve) in enumerate(part[part["objective"] == objective].groupby("seed")):
+                axis.plot(curve["step"], curve["ssim"], color=colour, label=label if index == 0 else None)
+        axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axis.set(xlabel="full-batch step")
+    axes[0].set_ylabel("SSIM to the key sample")
+    axes[0].legend()
+    figure.tight_layout()
+    return figure
+
+
+def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
+    """Honest changes only: 1 - similarity of the worst key, by scheme, with tau.
+
+    Args:
+        rows: of 03_verify_intact.
+        tau: the tolerance; a point to the right of its line is a false alarm.
+    """
+    rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
+    order = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
+    names = [f"{tamper}, {strength}" if strength else tamper for tamper, strength in order]
+    figure, axes = _panels(_scenarios(rows), 0.19 * len(order) + 1.0)
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        for scheme, shift in (("DCmp", 0.16), ("Trans", -0.16)):
+            part = rows[(rows["scenario"] == scenario) & (rows["scheme"] == scheme)]
+            for place, (tamper, strength) in enumerate(order):
+                group = part[(part["tamper"] == tamper) & (part["strength"].astype(str) == strength)]
+                # several strengths of one change (repeats, say) share a line; each seed's worst key is a point
+                worst = (1 - group.groupby("seed")["similarity"].min()).clip(lower=1e-12)
+                axis.plot(
+                    worst, [place + shift] * len(worst), MARKERS[scheme], color=COLOURS[scheme],
+                    label=LABELS[scheme] if place == 0 else None, markersize=4,
+                )
+        axis.axvline(1 - tau, color="0.3", linewidth=1, linestyle="--")
+        axis.text(1 - tau, len(order) - 0.4, f" τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="center")
+        axis.set(xscale="log", xlim=(4e-13, 2), xlabel="1 − similarity of the worst key", ylim=(len(order) - 0.4, -0.8))
+        axis.set_title(SCENARIOS.get(scenario, scenario), pad=6)
+        axis.grid(axis="y", color="0.93")
+        # zero cannot stand on a log axis: the left edge means "bit-identical score"
+        axis.set_xticks([1e-12, 1e-9, 1e-6, 1e-3, 1], ["0", "$10^{-9}$", "$10^{-6}$", "$10^{-3}$", "1"])
+        axis.minorticks_off()
+    for axis in axes:
+        for text in axis.texts:
+            text.set_y(-0.75)
+    axes[0].set_yticks(range(len(order)), names)
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, -0.02), fontsize=7, frameon=True)
+    figure.tight_layout()
+    return figure
+
+
+def _curves(axis: plt.Axes, table: pd.DataFrame, y: str, low: str, high: str, schemes: Sequence[str], **style) -> None:
+    for scheme in schemes:
+        line = table[table["scheme"] == scheme].sort_values("strength")
+        x = 100 * line["strength"]
+        axis.fill_between(x, line[low], line[high], color=COLOURS[scheme], alpha=0.18, linewidth=0)
+        axis.plot(x, line[y], color=COLOURS[scheme], marker=MARKERS[scheme], label=LABELS[scheme], **style)
+
+
+def _paper_points(axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str) -> None:
+    if claims is None:
+        return
+    points = claims[(claims["scenario"] == scenario) & (claims["measure"] == measure)]
+    for point in points.itertuples():
+        axis.plot(
+            100 * point.strength, point.paper, "*", markersize=10, markerfacecolor="none", markeredgewidth=1,
+            color=COLOURS[point.scheme], zorder=5, label=f"paper, {point.scheme}",
+        )
+
+
+def fig_pruning_agreement(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None) -> Figure:
+    """Fig. 5: agreement by pruning rate, DCmp and Trans, both scenarios; bands are 95 % intervals.
+
+    Args:
+        rows: of 05_pruning.
+        tau: the tolerance, for the line that shows where a mean key would fail.
+        reference: the paper's printed points: scenario, measure, scheme, strength, paper.
+    """
+    table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
+    figure, axes = _panels(_scenarios(rows))
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        part = table[table["scenario"] == scenario]
+        _curves(axis, part, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"])
+        _paper_points(axis, reference, scenario, "agreement")
+        axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--")
+        axis.set(xlabel="pruning rate, %")
+    axes[0].set_ylabel("agreement, %")
+    axes[0].legend(loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+def fig_pruning_success(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None) -> Figure:
+    """Fig. 6: authentication success rate by pruning rate; bands are exact 95 % intervals.
+
+    Args:
+        rows, tau, reference: as in `fig_pruning_agreement`.
+    """
+    table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
+    figure, axes = _panels(_scenarios(rows))
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        part = table[table["scenario"] == scenario]
+        _curves(axis, part, "auth_success", "success_low", "success_high", ["DCmp", "Trans"])
+        _paper_points(axis, reference, scenario, "auth_success")
+        axis.axhline(100, color="0.3", linewidth=0.8, linestyle="--")
+        axis.set(xlabel="pruning rate, %", xscale="log", ylim=(-4, 106))
+        axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
+        axis.minorticks_off()
+    axes[0].set_ylabel(f"keys above τ = {100 * tau:g} %, %")
+    axes[-1].legend(loc="upper right")
+    figure.tight_layout()
+    return figure
+
+
+def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
+    """Agreement with convolutions pruned only (solid) and batch-norm scales pruned too (dotted).
+
+    Args:
+        rows, tau: as in `fig_pruning_agreement`.
+    """
+    figure, axes = _panels(_scenarios(rows))
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        for tamper, style in (("pruning", "-"), ("pruning with batch norm", ":")):
+            part = rows[(rows["scenario"] == scenario) & (rows["tamper"] == tamper)]
+            table = summarise(part, ["scheme", "strength"], tau)
+            _curves(axis, table, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"], linestyle=style)
+        axis.set(xlabel="pruning rate, %")
+    axes[0].set_ylabel("agreement, %")
+    handles, labels = axes[0].get_legend_handles_labels()
+    half = len(handles) // 2
+    labels = [f"{label}{', batch norm too' if index >= half else ''}" for index, label in enumerate(labels)]
+    axes[0].legend(handles, labels, fontsize=6.5)
+    figure.tight_layout()
+    return figure
+
+
+def fig_amplification(rows: pd.DataFrame) -> Figure:
+    """kappa = (1 - SSIM) / (1 - cos) by pruning rate for the three generator objectives.
+
+    Args:
+        rows: of 05_pruning.
+    """
+    table = amplification(rows[rows["tamper"] == "pruning"], ["scenario", "strength"])
+    figure, axes = _panels(_scenarios(rows))
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        schemes = ["Trans", "Trans G_max", "Trans G_ini"]
+        _curves(axis, table[table["scenario"] == scenario], "kappa", "low", "high", schemes)
+        axis.set(xlabel="pruning rate, %", yscale="log", xscale="log")
+        axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
+        axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+        axis.minorticks_off()
+        axis.axhline(1, color="0.3", linewidth=0.8, linestyle="--")
+    axes[0].set_ylabel("κ = (1 − SSIM) / (1 − cos)")
+    axes[0].legend()
+    figure.tight_layout()
+    return figure
+
+
+def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
+    """Tables 3 and 6 as a picture: the worst key's 1 - similarity by decimal places kept.
+
+    Args:
+        rows: of 08_precision_loss; tampers rounding, truncation, rounding raw.
+        tau: the tolerance.
+    """
+    rows = rows[(rows["keys"] == "ood") & rows["scheme"].isin(["DCmp", "Trans"])]
+    figure, axes = _panels(_scenarios(rows), 2.7)
+    styles = {"rounding": "-", "truncation": "--", "rounding raw": ":"}
+    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+        part = rows[rows["scenario"] == scenario]
+        for (scheme, tamper), group in part.groupby(["scheme", "tamper"]):
+            worst = (1 - group.groupby("strength")["similarity"].min()).clip(lower=1e-12)
+            axis.plot(
+                worst.index, worst, styles[tamper], marker=MARKERS[scheme], color=COLOURS[scheme], markersize=3.5,
+                label=f"{scheme}, {tamper}",
+            )
+        axis.axhline(1 - tau, color="0.3", linewidth=0.8, linestyle="--")
+        axis.text(part["strength"].max(), 1 - tau, f"τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="right")
+        axis.set(xlabel="decimal places kept", yscale="log")
+    axes[0].set_ylabel("1 − similarity, worst key")
+    axes[-1].legend(fontsize=6.5, ncol=2, loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+def show_images(rows: Sequence[Tensor], names: Sequence[str], columns: int = 10) -> Figure:
+    """A contact sheet: one line of images a tensor.
+
+    Args:
+        rows: tensors (N, 3, H, W), uint8 or float in [0, 1]; the first `columns` are shown.
+        names: a label for each line.
+    """
+    columns = min(columns, *(len(images) for images in rows))
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(columns * 0.68 + 1.0, len(rows) * 0.72), squeeze=False,
+        gridspec_kw={"wspace": 0.05, "hspace": 0.08},
+    )
+    for line, images, name in zip(axes, rows, names, strict=True):
+        for axis, image in zip(line, images[:columns], strict=True):
+            axis.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            sns.despine(ax=axis, left=True, bottom=True)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+

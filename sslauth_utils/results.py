@@ -1,0 +1,143 @@
+"""Result rows: reading them, and the numbers computed from them.
+
+Rows are tidy: one line a (scenario, seed, scheme, tamper, strength, key). Aggregates
+are computed from rows here, never stored instead of them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from sslauth_utils.errors import UserError
+from sslauth_utils.paths import RESULTS
+
+COLUMNS = ["experiment", "scenario", "seed", "keys", "scheme", "tamper", "strength", "key", "similarity"]
+
+_RESAMPLES = 2000
+
+
+def load_rows(profile: str, notebook: str, results: Path = RESULTS) -> pd.DataFrame:
+    """All rows that finished runs of `notebook` left under `profile`, in a fixed order.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted((results / profile / notebook).glob("*/rows.csv"))
+    if not files:
+        raise UserError(
+            f"There are no rows of {notebook} in results/{profile}; make them with "
+            f"./run_all.sh --profile {profile} --only {notebook}."
+        )
+    return pd.concat([pd.read_csv(path, keep_default_na=False) for path in files], ignore_index=True)
+
+
+def resamples(seeds: np.ndarray) -> np.ndarray:
+    """Index sets of a two-level bootstrap: seeds are drawn, then keys within each.
+
+    With one seed only the keys are resampled, so an interval says nothing about
+    other encoders; n in every table says how many seeds there were.
+
+    Args:
+        seeds: the seed of each value, (n,).
+
+    Returns:
+        int (2000, n), deterministic.
+
+    Raises:
+        UserError: the seeds have different numbers of keys.
+    """
+    names, counts = np.unique(seeds, return_counts=True)
+    if len(set(counts)) != 1:
+        raise UserError("The seeds of one group have different numbers of keys; run the notebook again for all seeds.")
+    draw = np.random.default_rng(0)
+    positions = np.stack([np.flatnonzero(seeds == name) for name in names])  # (seeds, keys)
+    chosen = draw.integers(len(names), size=(_RESAMPLES, len(names)))
+    within = draw.integers(counts[0], size=(_RESAMPLES, len(names), counts[0]))
+    return np.take_along_axis(positions[chosen], within, axis=2).reshape(_RESAMPLES, -1)
+
+
+def mean_interval(values: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval (`resamples`) of the mean of one number a key, (n,)."""
+    low, high = np.quantile(values[resamples(seeds)].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def share_interval(hits: int, n: int) -> tuple[float, float]:
+    """Exact 95 % (Clopper-Pearson) interval of a share, in [0, 1]: 100 of 100 has a lower bound of 0.964."""
+    interval = binomtest(int(hits), int(n)).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def summarise(rows: pd.DataFrame, by: Sequence[str], tau: float) -> pd.DataFrame:
+    """Agreement (eq. 4), authentication success rate (eq. 5) and verdicts, one line a group.
+
+    Args:
+        rows: with columns seed, key, similarity and those in `by`.
+        by: what makes a group, ``["scenario", "scheme", "strength"]``, say.
+        tau: similarity that a key must exceed.
+
+    Returns:
+        Columns of `by`, then, in per cent: agreement, agreement_low, agreement_high
+        (95 %, `mean_interval`), worst (lowest similarity of a key), auth_success,
+        success_low, success_high (95 %, `share_interval`, keys taken as independent),
+        passed (share of seeds whose every key passes); and n (keys x seeds), seeds.
+    """
+    lines = []
+    for names, group in rows.groupby(list(by), sort=True, observed=True):
+        values, seeds = group["similarity"].to_numpy(float), group["seed"].to_numpy()
+        passes = values > tau
+        low, high = mean_interval(values, seeds)
+        success_low, success_high = share_interval(passes.sum(), len(passes))
+        lines.append(
+            dict(zip(by, names, strict=True))
+            | {
+                "agreement": 100 * values.mean(),
+                "agreement_low": 100 * low,
+                "agreement_high": 100 * high,
+                "worst": 100 * values.min(),
+                "auth_success": 100 * passes.mean(),
+                "success_low": 100 * success_low,
+                "success_high": 100 * success_high,
+                "passed": 100 * group.assign(ok=passes).groupby("seed")["ok"].all().mean(),
+                "n": len(values),
+                "seeds": len(np.unique(seeds)),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def amplification(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """kappa = (1 - SSIM) / (1 - cos), means over keys, of every Trans scheme against DCmp.
+
+    How many times larger a change looks after the generator. With kappa known, Trans
+    at tau decides about as DCmp at 1 - (1 - tau) / kappa.
+
+    Args:
+        rows: with DCmp and Trans rows of the same keys; SHA-256 rows are ignored.
+        by: what makes a group, beside the scheme.
+
+    Returns:
+        Columns of `by`, scheme, kappa, low, high (95 %, percentile bootstrap over seeds and
+        keys of the ratio), n. Groups in which DCmp sees no change (mean 1 - cos below
+        1e-9) are left out.
+    """
+    lines = []
+    for names, group in rows[rows["scheme"] != "SHA-256"].groupby(list(by), sort=True, observed=True):
+        wide = 1 - group.pivot_table(index=["seed", "key"], columns="scheme", values="similarity")
+        if "DCmp" not in wide or wide["DCmp"].mean() < 1e-9:
+            continue
+        picks = resamples(wide.index.get_level_values("seed").to_numpy())
+        feature_change = wide["DCmp"].to_numpy()
+        for scheme in wide.columns.drop("DCmp"):
+            image_change = wide[scheme].to_numpy()
+            ratios = image_change[picks].mean(axis=1) / feature_change[picks].mean(axis=1)
+            low, high = np.quantile(ratios, [0.025, 0.975])
+            kappa = image_change.mean() / feature_change.mean()
+            lines.append(
+                dict(zip(by, names, strict=True))
+                | {"scheme": scheme, "kappa": kappa, "low": low, "high": high, "n": len(wide)}
+            )
+    return pd.DataFrame(lines)
