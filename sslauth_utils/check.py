@@ -1,0 +1,39 @@
+"""What ``run_tests.sh`` runs: lint, then all tests, in the suite's environment.
+
+Standard library only, like ``sslauth_utils.front``.
+"""
+
+import subprocess
+import sys
+
+from sslauth_utils import environment
+from sslauth_utils.errors import UserError
+from sslauth_utils.paths import ROOT
+
+HELP = """usage: run_tests.sh [PYTEST ARGUMENT ...]
+
+Lint and all tests. Arguments go to pytest: tests/test_keys.py, -k pruning, -x."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run both; 0 if both pass."""
+    if arguments in (["--help"], ["-h"]):
+        print(HELP)
+        return 0
+    try:
+        python = environment.ensure(extra="dev")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    codes = [
+        subprocess.run([python, "-m", *command], cwd=ROOT, env=environment.clean_variables(), check=False).returncode
+        for command in (["ruff", "check", "."], ["pytest", *arguments])
+    ]
+    return int(any(codes))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")
