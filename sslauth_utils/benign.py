@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sslauth_utils.attacks.precision import round_features
-from sslauth_utils.encoders import encode
+from sslauth_utils.encoders import ResNet, encode
 from sslauth_utils.similarity import normalise
 from sslauth_utils.tensors import sha256_tensors
 
@@ -73,10 +73,10 @@ def honest_changes(
         sha = sha256_tensors(cast.state_dict())
         yield change("cast", "weights stored as", name, lambda keys, stored=stored: encode(stored, keys), sha)
         yield change("cast", "computed in", name, lambda keys, cast=cast: encode(cast, keys), sha)
-    folded = fuse(copy.deepcopy(encoder).eval())
-    yield change(
-        "cast", "batch norm folded", "", lambda keys: encode(folded, keys), sha256_tensors(folded.state_dict())
-    )
+    if any(isinstance(module, ResNet) for module in encoder.modules()):
+        folded = _fold_batch_norm(encoder)
+        sha = sha256_tensors(folded.state_dict())
+        yield change("cast", "batch norm folded", "", lambda keys: encode(folded, keys), sha)
 
     for places in decimals:
         yield change(
@@ -84,6 +84,21 @@ def honest_changes(
             lambda keys, places=places: round_features(normalise(encode(encoder, keys)), places),
         )
     yield change("upload", "features sent as", "float16", lambda keys: normalise(encode(encoder, keys)).half().float())
+
+
+def _fold_batch_norm(encoder: nn.Module) -> nn.Module:
+    """A copy whose convolutions have taken in the batch norms behind them, as deployment tools do.
+
+    In a ResNet each batch norm is registered right after the convolution that it follows.
+    """
+    folded = copy.deepcopy(encoder).eval()
+    for parent in list(folded.modules()):
+        children = list(parent.named_children())
+        for (name, layer), (after, norm) in zip(children, children[1:], strict=False):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
+                setattr(parent, after, nn.Identity())
+    return folded
 
 
 def _with_threads(encoder: nn.Module, keys: Tensor, threads: int) -> Tensor:

@@ -1,0 +1,50 @@
+"""Sliders for a reader at the keyboard; headless runs skip them."""
+
+from collections.abc import Sequence
+
+import ipywidgets
+from matplotlib import pyplot as plt
+
+from sslauth_utils.attacks.prune import prune
+from sslauth_utils.device import strict_arithmetic
+from sslauth_utils.encoders import Encoder
+from sslauth_utils.plotting import show_images
+from sslauth_utils.similarity import normalise
+from sslauth_utils.verification import Record, respond, verify
+
+
+def pruning_slider(encoder: Encoder, record: Record, rates: Sequence[float]) -> ipywidgets.Widget:
+    """Slide the pruning rate; see one key's feature, the generated images and the verdict.
+
+    Args:
+        encoder: the intact encoder; every position prunes a fresh copy.
+        record: its record, with the generator G_min.
+        rates: the positions, shares in [0, 1].
+    """
+    keys = record.challenge()
+    generator = record.generators["min"]
+    before = normalise(record.features)
+    with strict_arithmetic():
+        images_before = generator(before)
+
+    def show(rate: float) -> None:
+        pruned = prune(encoder, rate)
+        after = respond(pruned, keys)
+        with strict_arithmetic():
+            images_after = generator(after)
+        figure, axis = plt.subplots(figsize=(7, 1.6))
+        axis.plot(before[0].numpy(), color="0.6", linewidth=1, label="intact")
+        axis.plot(after[0].numpy(), color="#D55E00", linewidth=0.8, label="pruned")
+        axis.set(title="feature of the first key", xlabel="dimension")
+        axis.legend()
+        show_images(
+            [keys, images_before, images_after, (5 * (images_after - images_before)).abs().clamp(0, 1)],
+            ["key x", "G(E(x))", "G(E'(x))", "5 × |difference|"],
+        )
+        plt.show()
+        print(verify(record, after, suspect_sha256=pruned.sha256()))
+
+    slider = ipywidgets.SelectionSlider(
+        options=[(f"{rate:.0%}", rate) for rate in rates], description="pruned", continuous_update=False
+    )
+    return ipywidgets.interactive(show, rate=slider)
