@@ -24,12 +24,14 @@ _DIGITS = [str(digit) for digit in range(10)]
 
 def _cifar10(root: Path, split: str, size: int) -> Pixels:
     data = datasets.CIFAR10(root, train=split == "train", download=True)
-    return Pixels(resized_arrays(data.data, size), np.array(data.targets, dtype=np.int64), data.classes)
+    return Pixels(resized_arrays(data.data, size), np.array(data.targets, dtype=np.int64), list(data.classes))
 
 
 def _stl10(root: Path, split: str, size: int) -> Pixels:
     data = datasets.STL10(root, split=split, download=True)
-    return Pixels(resized_arrays(data.data.transpose(0, 2, 3, 1), size), data.labels.astype(np.int64), data.classes)
+    return Pixels(
+        resized_arrays(data.data.transpose(0, 2, 3, 1), size), data.labels.astype(np.int64), list(data.classes)
+    )
 
 
 def _svhn(root: Path, split: str, size: int) -> Pixels:
@@ -93,9 +95,10 @@ def download(name: str, split: str, size: int, data: Path) -> Pixels:
 
 
 def _not_there(name: str, split: str, root: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())  # torchvision lists its mirrors in several lines
     return UserError(
         f"The data set {name} ({split}) is not in {root} and could not be downloaded "
-        f"({type(error).__name__}: {str(error).strip()}); "
+        f"({type(error).__name__}: {' '.join(str(error).split())}); "
         "connect this machine to the network, or copy torchvision's files there from one that is, "
         f"or set SSLAUTH_DATA to a folder that holds {name}_{split}.npz (docs/data.md tells the format)."
     )

@@ -84,7 +84,7 @@ def _patches(photo: Image.Image, split: str, size: int, count: int, rng: np.rand
     grey = np.asarray(photo.convert("L"), dtype=np.float32)
     test_only = _test_mask(*grey.shape)
     largest = min(grey.shape) // _TILES
-    patches: list[np.ndarray] = []
+    patches: dict[tuple[int, int, int], np.ndarray] = {}  # by place, so that no patch comes twice
     while len(patches) < count:
         side = round(_SMALLEST * (largest / _SMALLEST) ** rng.random())
         top = int(rng.integers(grey.shape[0] - side + 1))
@@ -92,8 +92,8 @@ def _patches(photo: Image.Image, split: str, size: int, count: int, rng: np.rand
         window = np.s_[top : top + side, left : left + side]
         belongs = test_only[window].all() if split == "test" else not test_only[window].any()
         if belongs and grey[window].std() >= _FLAT:
-            patches.append(square(photo.crop((left, top, left + side, top + side)), size))
-    return patches
+            patches[left, top, side] = square(photo.crop((left, top, left + side, top + side)), size)
+    return list(patches.values())
 
 
 def _test_mask(height: int, width: int) -> np.ndarray:

@@ -10,10 +10,12 @@ import numpy as np
 CLASSES = ["disc", "ring", "square", "triangle", "star", "cross", "crescent", "heart", "arrow", "hourglass"]
 BLOCK = 500  # images drawn at once: bounds memory, and makes a longer set start with the shorter one
 _SPLITS = {"train": 1, "test": 2}
+_USUAL = 0.5  # how often a shape, or its ground, has its class's usual texture, and tint, instead of any
 _TEXTURES = 5  # gradient, stripes, chequer, dots, clouds
-_USUAL = 0.6  # how often a shape, or its ground, has its class's usual texture instead of any
-_BODY_TEXTURE = [kind % _TEXTURES for kind in range(len(CLASSES))]
-_GROUND_TEXTURE = [(kind + 1 + kind // _TEXTURES) % _TEXTURES for kind in range(len(CLASSES))]
+_TINTS = np.float32([(-0.2, 0, 0.2), (-0.1, 0.2, -0.1), (0.2, 0, -0.2), (0, 0, 0), (0.15, -0.25, 0.1)])  # R + G + B = 0
+# Five looks make ten classes: no two have the same on the body and on the ground, and none has one of its own.
+_BODY_LOOK = [kind // 2 for kind in range(len(CLASSES))]
+_GROUND_LOOK = [kind % 5 for kind in range(len(CLASSES))]
 
 _POLYGONS = {
     "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
@@ -32,9 +34,9 @@ def draw(split: str, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (count, 3, size, size) and labels int64 (count,), classes in turn.
 
     The form tells the class. Position, size, turn (up to 40 degrees), stretch,
-    colours, light, shadow and noise are independent of it. Textures are not
-    quite: as in photographs, each kind has a surface and a ground on which it
-    is found more often (see `_USUAL`).
+    light, shadow and noise are independent of it. Colours and textures are not
+    quite: as in photographs, each kind has a look and a ground on which it is
+    found more often (see `_USUAL`).
     """
     blocks = [_block(np.random.default_rng([_SPLITS[split], start]), size) for start in range(0, count, BLOCK)]
     images = np.concatenate(blocks)[:count]
@@ -51,10 +53,10 @@ def _block(rng: np.random.Generator, size: int) -> np.ndarray:
     light_x, light_y = _directions(rng, 180)
 
     front, back = _colour_pairs(rng)
-    ground = _paint(rng, back, x, y, _GROUND_TEXTURE)
+    ground = _paint(rng, back, x, y, _GROUND_LOOK)
     cast = np.clip(0.6 - _shifted(distance, light_x, light_y, size) * (8 / size), 0, 1)[:, None]
     ground = ground * (1 - cast * _uniform(rng, 0, 0.5)[:, None])
-    body = _paint(rng, front, x, y, _BODY_TEXTURE)
+    body = _paint(rng, front, x, y, _BODY_LOOK)
     body = body * _relief(rng, distance, light_x, light_y, radius * (size / 2))[:, None]
 
     picture = ground + (body - ground) * coverage
@@ -128,15 +130,16 @@ def _polygon(u: np.ndarray, v: np.ndarray, corners: list[tuple[float, float]]) -
 def _colour_pairs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Two colours each for shape and ground, (2, BLOCK, 3, 1, 1); lightness of the two parts differs by 0.3 or more.
 
-    Hue and the sign of the difference are free, so no colour belongs to a class.
+    Every colour and either sign of the difference occur in every class.
     """
     ground = _uniform(rng, 0.12, 0.88)
     gap = _uniform(rng, 0.3, 0.5)
     up = (rng.random((BLOCK, 1, 1)) < 0.5) & (ground + gap < 0.95) | (ground - gap < 0.05)
     shape = np.where(up, ground + gap, ground - gap)
     pairs = []
-    for lightness in (shape, ground):
-        tint = _tint(rng, 0.45)
+    for lightness, look in ((shape, _BODY_LOOK), (ground, _GROUND_LOOK)):
+        usual = _TINTS[np.resize(look, BLOCK)][:, :, None, None] + _tint(rng, 0.1)
+        tint = np.where(rng.random((BLOCK, 1, 1, 1)) < _USUAL, usual, _tint(rng, 0.4))
         other = tint * np.float32(0.6) + _tint(rng, 0.25)
         step = _uniform(rng, 0.08, 0.2) * np.where(rng.random((BLOCK, 1, 1)) < 0.5, np.float32(-1), np.float32(1))
         pairs.append(np.stack([lightness[:, None] + tint, (lightness + step)[:, None] + other]))
