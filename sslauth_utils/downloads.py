@@ -98,7 +98,7 @@ def _not_there(name: str, split: str, root: Path, error: Exception) -> UserError
     reason = " ".join(str(error).split())  # torchvision lists its mirrors in several lines
     return UserError(
         f"The data set {name} ({split}) is not in {root} and could not be downloaded "
-        f"({type(error).__name__}: {' '.join(str(error).split())}); "
+        f"({type(error).__name__}: {reason}); "
         "connect this machine to the network, or copy torchvision's files there from one that is, "
         f"or set SSLAUTH_DATA to a folder that holds {name}_{split}.npz (docs/data.md tells the format)."
     )
