@@ -264,11 +264,19 @@ def training_step(
     model: nn.ModuleDict, batch: Tensor, settings: SimCLRSettings, generator: torch.Generator
 ) -> Tensor:
     """Views, loss and gradients of one batch of stored pixels; returns the loss, not yet waited for."""
-    views = two_views(batch, generator, **settings.views())
+    return gradients(model, two_views(batch, generator, **settings.views()), settings.temperature)
+
+
+def gradients(model: nn.ModuleDict, views: Tensor, temperature: float) -> Tensor:
+    """Set the gradients of the loss on `views`, (2 N, 3, H, W), and return the loss.
+
+    Both views go through in one batch, as in SimCLR's own code, so batch
+    normalisation sees 2 N images; BadEncoder's code sends them one after the other.
+    """
     model.zero_grad(set_to_none=True)
-    with autocast(batch.device):
+    with autocast(views.device):
         projections = model["head"](model["encoder"](views.contiguous(memory_format=torch.channels_last)))
-    loss = nt_xent(projections, settings.temperature)
+    loss = nt_xent(projections, temperature)
     loss.backward()
     return loss.detach()
 
