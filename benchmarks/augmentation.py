@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="auto", help="where ours runs: auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of this process")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     facts = machine("lightly", "pillow")
     images = load_images("embedded_shapes", "train", 32, options.images).images

@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of this process")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     facts = machine("lightly", "pillow")
     train = load_images("embedded_shapes", "train", 32, options.images)
@@ -82,7 +84,7 @@ def main() -> None:
     loaders = {"ours": ours.load, FLOAT32: lambda: [None for _ in batches]}
     rows += _rows("loader", in_turn(loaders, options.repeats, "loader"), loaded)
     facts["run"] = (
-        f"ResNet-18 width {options.width}, batch {options.batch_size}, {options.repeats + 1} epochs of {loaded} images, "
+        f"ResNet-18 width {options.width}, batch {options.batch_size}, {options.repeats + 1} epochs of {loaded}, "
         f"kNN's chance level {chance(test.labels):.3f}"
     )
     show("pretraining", rows, facts)
