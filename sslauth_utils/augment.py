@@ -219,7 +219,7 @@ def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     sixths = (green + blue).sub_(red).sub_(low)
     sixths.div_(chroma.clamp(min=1e-12)).add_(1)  # a grey pixel has chroma 0 and any hue
     sixths.copysign_(green - blue)
-    turns = torch.addcmul(shifts.to(images.dtype)[:, None, None] + 1, sixths, sixths.new_tensor(1 / 6))
+    turns = torch.addcmul(shifts.to(images)[:, None, None] + 1, sixths, sixths.new_tensor(1 / 6))
     sixths = turns.frac_().mul_(6)  # the new hue, in [0, 6)
     turned = torch.empty_like(images)
     # Only red is met again at 6; 2 - min(h, 6 - h) = |h - 3| - 1. For the others a distance
