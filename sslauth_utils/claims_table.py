@@ -1,6 +1,7 @@
 """The table of claims as the terminal shows it at the end of a run."""
 
 import csv
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from sslauth_utils.errors import UserError
 
 COLUMNS = ("id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict")
-NARROWEST = 8  # no column is wrapped to less
+TEXT = (1, 2, 3, 6)  # the columns of the printed table that may wrap: source, quantity, paper, verdict
 
 
 def claims_table(path: Path, width: int = 100) -> str:
@@ -40,17 +41,28 @@ def _short(text: str) -> str:
         return text
 
 
-def aligned(rows: Sequence[Sequence[str]], width: int) -> str:
-    """`rows`, the first being the heading, as columns two blanks apart; the widest columns wrap to fit `width`."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    lines = []
-    for row in rows:
-        wrapped = [textwrap.wrap(cell, size) or [""] for cell, size in zip(row, widths, strict=True)]
-        for i in range(max(map(len, wrapped))):
-            parts = [(lines_of[i] if i < len(lines_of) else "").ljust(size)
-                     for lines_of, size in zip(wrapped, widths, strict=True)]  # fmt: skip
-            lines.append("  ".join(parts).rstrip())
-    lines.insert(1, "-" * min(width, sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(lines)
+def aligned(rows: Sequence[Sequence[str]], width: int, wrapped: Sequence[int] = TEXT) -> str:
+    """`rows`, the first being the heading, as columns two blanks apart within `width` characters.
+
+    Only the columns numbered in `wrapped` give way, all in the same proportion: so none gets much taller than others.
+    """
+    columns = list(zip(*rows, strict=True))
+    natural = [max(map(len, column)) for column in columns]
+    longest_word = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    widths = list(natural)
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        wide = [i for i in wrapped if widths[i] > longest_word[i]]
+        if not wide:
+            break
+        widths[min(wide, key=lambda i: natural[i] / (widths[i] - 1))] -= 1
+    texts = [_row(row, widths) for row in rows]
+    rule = "-" * max(len(line) for text in texts for line in text)
+    return "\n".join([*texts[0], rule, *(line for text in texts[1:] for line in text)])
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    columns = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in itertools.zip_longest(*columns, fillvalue="")
+    ]

@@ -133,7 +133,7 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None) -> None:
             # A UserError is a whole sentence for the reader: its traceback would only hide it.
             told = error.ename == "UserError"
             reason = error.evalue if told else f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-            raise NotebookFailed(reason, [] if told else _tail(error.traceback)) from error
+            raise NotebookFailed(reason, [] if told else _tail(error.traceback)[:-1]) from error
         except DeadKernelError as error:
             raise NotebookFailed(
                 "its Python process died; most often the machine ran out of memory: close other programs, "
@@ -165,8 +165,9 @@ def _kernel_environment(folder: Path, gpu: str | None, temporary: str) -> dict[s
 
 
 def _tail(traceback: list[str]) -> list[str]:
+    """The last lines of an IPython traceback, without colours and heading; the very last repeats the error itself."""
     lines = [line.rstrip() for line in ANSI.sub("", "\n".join(traceback)).splitlines()]
-    return [line for line in lines if line][-TAIL_LINES:]
+    return [line for line in lines if line.strip("- ") and "Traceback (most recent" not in line][-TAIL_LINES:]
 
 
 def _hashes(paths: Iterable[str]) -> dict[str, str | None]:

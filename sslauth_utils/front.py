@@ -5,6 +5,7 @@ half, ``sslauth_utils.run``, goes on inside the environment.
 """
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -99,10 +100,15 @@ def listing() -> str:
         if needed:
             lines.append(f"  {'':<24} needs {needed}")
     lines.append("Profiles:")
-    for name in profiles():
-        head = (CONFIG / f"{name}.yaml").read_text(encoding="utf-8").split("\n", 1)[0]
-        lines.append(f"  {name:<24} {head.lstrip('# ') if head.startswith('#') else ''}".rstrip())
+    lines += [f"  {name:<24} {_purpose(CONFIG / f'{name}.yaml', name)}".rstrip() for name in profiles()]
     return "\n".join(lines)
+
+
+def _purpose(path: Path, name: str) -> str:
+    """The first sentence of the comment that opens a profile's file, without the profile's name."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    text = " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{name}: ")
+    return text.split(". ")[0].rstrip(".")
 
 
 def _title(notebook: dict) -> str:

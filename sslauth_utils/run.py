@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     options = front.parse(arguments)
     try:
         runs = graph.profile_runs(options.profile)
-        chosen = graph.with_needs(_chosen(runs, options))
+        chosen = _chosen(runs, options)
     except UserError as error:
         print(error, file=sys.stderr)
         return front.USAGE_ERROR  # config or notebooks are not in order: nothing was run
@@ -56,12 +56,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _chosen(runs: list[graph.Run], options: Namespace) -> list[graph.Run]:
+    """The runs that were asked for and all that they need, in the profile's order."""
     if not options.only:
         return runs
     known = dict.fromkeys(run.notebook for run in runs)
     if unknown := [name for name in options.only if name not in known]:
         raise UserError(f"Profile {options.profile} does not run {unknown[0]}; it runs {', '.join(known)}.")
-    return [run for run in runs if run.notebook in options.only]
+    wanted = {run.folder for run in graph.with_needs(run for run in runs if run.notebook in options.only)}
+    return [run for run in runs if run.folder in wanted]
 
 
 @contextmanager
@@ -236,7 +238,9 @@ def _run_snakemake(options: Namespace, pending: list[graph.Run]) -> list[graph.R
             process.wait()
             raise
     _tell_progress(pending, seen)
-    failed = [run for run in pending if not (ROOT / run.done).is_file()]
+    # A run that was never reached still has the done.json of an earlier time.
+    unfinished = [run for run in pending if process.returncode != 0 and _status(run)["state"] != "done"]
+    failed = [run for run in pending if run in unfinished or not (ROOT / run.done).is_file()]
     if process.returncode != 0 and not failed:
         last = log_path.read_text(encoding="utf-8").strip().splitlines()[-3:]
         raise UserError(f"Snakemake stopped ({'; '.join(last)}); its log is {log_path.relative_to(ROOT)}.")
@@ -281,7 +285,7 @@ def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run
         status = _status(run)
         print(f"\n{run.name} failed", file=sys.stderr)
         if status["state"] == "failed":
-            print("  " + "\n  ".join([*status["tail"], status["reason"]]), file=sys.stderr)
+            print("  " + "\n  ".join([status["reason"], *status["tail"]]), file=sys.stderr)
         elif status["state"] == "running":
             print("  It was killed, most often for want of memory: run fewer at once (--jobs 1).", file=sys.stderr)
         else:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE = (
-    "__init__ claims_table check config dependencies environment errors execute files front gpu_slots graph kernel leash "
-    "parameters paths run"
-).split()
+ENGINE = [
+    "__init__", "claims_table", "check", "config", "dependencies", "environment", "errors", "execute", "files", "front",
+    "gpu_slots", "graph", "kernel", "leash", "parameters", "paths", "run",
+]  # fmt: skip
 
 SHAPES = '''"""A helper that the notebooks share."""
 
@@ -143,3 +143,17 @@ def make_project(root: Path) -> Project:
 def project(tmp_path: Path) -> Project:
     """A toy project that has not run yet, in a folder whose name has a blank."""
     return make_project(tmp_path / "toy project")
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, subprocess.CompletedProcess]:
+    """A toy project that has run, with what the run said. Shared: copy it (`finished`) before changing anything."""
+    project = make_project(tmp_path_factory.mktemp("once") / "toy project")
+    return project, project.run_all()
+
+
+@pytest.fixture
+def finished(finished_once: tuple[Project, subprocess.CompletedProcess], tmp_path: Path) -> Project:
+    """A copy of a toy project that has run completely."""
+    shutil.copytree(finished_once[0].root, tmp_path / "toy project", symlinks=True)
+    return Project(tmp_path / "toy project")
