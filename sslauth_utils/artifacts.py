@@ -13,11 +13,17 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from sslauth_utils import downstream, simclr
 from sslauth_utils.config import load_profile
-from sslauth_utils.data import load_images
 from sslauth_utils.device import pick_device
-from sslauth_utils.encoders import PIXEL_STATS, Encoder, build_encoder, encode, load_encoder, load_weights, save_encoder
+from sslauth_utils.encoders import (
+    PIXEL_STATS,
+    Encoder,
+    build_encoder,
+    encode,
+    load_encoder,
+    load_weights,
+    save_encoder,
+)
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import read_json, sha256_json, write_json
 from sslauth_utils.fingerprint import module_fingerprint
@@ -74,13 +80,24 @@ def pretrained_encoder(
     address = _encoder_address(scenario, seed, settings)
 
     def make(folder: Path) -> None:
+        # Imported where they are needed: who finds the artifact should not wait for them.
+        from sslauth_utils import downstream
+        from sslauth_utils.data import load_images
+
         device = pick_device(settings["device"])
         data, size = settings["pretrain_data"], settings["size"]
         train = load_images(data, "train", size, settings["pretrain_images"] or None, seed)
         test = load_images(data, "test", size, settings["test_images"] or None, seed)
         torch.manual_seed(seed)
-        encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *PIXEL_STATS[settings["pixel_stats"]])
-        random_knn = _knn(encoder, train, test)
+        stats = PIXEL_STATS[settings["pixel_stats"]]
+        encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)
+
+        def accuracies(probe: Callable) -> float:
+            """Of the encoder as it is now, by `probe` on frozen features."""
+            known, unknown = encode(encoder, train.images, 500), encode(encoder, test.images, 500)
+            return probe(known, train.labels, unknown, test.labels)
+
+        random_knn = accuracies(downstream.knn_accuracy)
         if settings["weights_file"]:
             path = (user_data() or DATA) / settings["weights_file"]
             load_weights(encoder, read_safetensors(path), str(path))
@@ -88,7 +105,6 @@ def pretrained_encoder(
         else:
             history = _pretrain(encoder, train.images, settings, seed, device, folder / "checkpoint.pt")
         encoder.cpu().eval()
-        train_features, test_features = encode(encoder, train.images, 500), encode(encoder, test.images, 500)
         save_encoder(
             encoder,
             folder / "encoder.safetensors",
@@ -98,8 +114,8 @@ def pretrained_encoder(
             classes=len(train.classes),
             chance=downstream.chance(test.labels),
             random_knn_accuracy=random_knn,
-            knn_accuracy=downstream.knn_accuracy(train_features, train.labels, test_features, test.labels),
-            linear_accuracy=downstream.linear_accuracy(train_features, train.labels, test_features, test.labels),
+            knn_accuracy=accuracies(downstream.knn_accuracy),
+            linear_accuracy=accuracies(downstream.linear_accuracy),
             history=history,
         )
 
@@ -137,6 +153,8 @@ def enrolled_record(
     ])
 
     def make(folder: Path) -> None:
+        from sslauth_utils.data import load_images
+
         encoder, _ = pretrained_encoder(profile, scenario, seed)
         name = settings["key_data"] if keys == "ood" else upstream["pretrain_data"]
         source = load_images(name, "train", upstream["size"])
@@ -165,8 +183,15 @@ def enrolled_record(
 
 
 def _pretrain(
-    encoder: Encoder, images: torch.Tensor, settings: Mapping[str, Any], seed: int, device: torch.device, checkpoint: Path
+    encoder: Encoder,
+    images: torch.Tensor,
+    settings: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
 ) -> list[dict[str, Any]]:
+    from sslauth_utils import simclr
+
     recipe = simclr.SimCLRSettings(
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
@@ -193,9 +218,3 @@ def _settings(
 def _encoder_address(scenario: str, seed: int, settings: Mapping[str, Any]) -> str:
     code = module_fingerprint("sslauth_utils.simclr", "sslauth_utils.encoders", "sslauth_utils.data")
     return sha256_json([scenario, seed, dict(settings), _data_files(settings["pretrain_data"]), code])
-
-
-def _knn(encoder: Encoder, train: Any, test: Any) -> float:
-    return downstream.knn_accuracy(
-        encode(encoder, train.images, 500), train.labels, encode(encoder, test.images, 500), test.labels
-    )

@@ -8,6 +8,7 @@ often cast; features are often rounded before they are sent.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ def _fold_batch_norm(encoder: nn.Module) -> nn.Module:
     folded = copy.deepcopy(encoder).eval()
     for parent in list(folded.modules()):
         children = list(parent.named_children())
-        for (name, layer), (after, norm) in zip(children, children[1:], strict=False):
+        for (name, layer), (after, norm) in pairwise(children):
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(layer, norm))
                 setattr(parent, after, nn.Identity())

@@ -294,7 +294,8 @@ def check_features(features: Tensor, count: int, width: int | None = None, whose
     if len(features) != count:
         raise UserError(f"{whose} gave {len(features)} feature vectors for {count} key samples; send one for each.")
     if width is not None and features.shape[1] != width:
-        raise UserError(f"{whose} gave features of width {features.shape[1]}, but the record was enrolled with {width}.")
+        found = features.shape[1]
+        raise UserError(f"{whose} gave features of width {found}, but the record was enrolled with {width}.")
     finite = torch.isfinite(features).all(dim=1)
     if not finite.all():
         bad = int((~finite).sum())

@@ -8,6 +8,7 @@ with a tanh output mapped to [0, 1]; `train_generator` holds the three objective
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,14 +29,15 @@ def pixel_norm(x: Tensor) -> Tensor:
     As PGAN's first operation on the latent it makes G blind to a positive factor
     on the feature: G(c v) = G(v) for c > 0.
     """
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+    scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True, dtype=torch.float32) + 1e-8)
+    return x * scale.to(x.dtype)  # no float32 copy of x under autocast
 
 
 class _Equalized(nn.Module):
-    """Equalised learning rate: N(0, 1) weights, output scaled by sqrt(2 / fan_in).
+    """Equalised learning rate: N(0, 1) weights, scaled at runtime by sqrt(2 / fan_in).
 
-    Karras et al. 2017, §4.1: "we dynamically scale the weights at runtime". The
-    reference code scales the module's output, bias included, and so do we.
+    Karras et al. 2017, §4.1: "dynamically scale the weights at runtime". The reference
+    code scales the output, bias included; scaling weights and bias is the same and cheaper.
     """
 
     def __init__(self, module: nn.Linear | nn.Conv2d):
@@ -46,7 +48,10 @@ class _Equalized(nn.Module):
         self.scale = math.sqrt(2 / module.weight[0].numel())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.module(x) * self.scale
+        weight, bias = self.module.weight * self.scale, self.module.bias * self.scale
+        if isinstance(self.module, nn.Linear):
+            return functional.linear(x, weight, bias)
+        return functional.conv2d(x, weight, bias, padding=self.module.padding)
 
 
 class Generator(nn.Module):
@@ -173,6 +178,6 @@ def parameter_count(latent: int, depths: Sequence[int]) -> int:
     """
     first = depths[0]
     count = latent * 16 * first + 16 * first + 9 * first * first + first
-    for before, after in zip(depths, depths[1:], strict=False):
+    for before, after in pairwise(depths):
         count += 9 * before * after + after + 9 * after * after + after
     return count + 3 * depths[-1] + 3

@@ -89,9 +89,10 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4), width_ratios=(1.1, 1))
     loss = rows[rows["quantity"] == "loss"].assign(epoch=lambda r: pd.to_numeric(r["epoch"]))
     for scenario, style in zip(_scenarios(rows), ("-", "--"), strict=False):
+        colour = "#0072B2" if style == "-" else "#D55E00"
         for index, (_, curve) in enumerate(loss[loss["scenario"] == scenario].groupby("seed")):
             label = SCENARIOS.get(scenario, scenario).split(",")[0] if index == 0 else None
-            left.plot(curve["epoch"], curve["value"], style, color="#0072B2" if style == "-" else "#D55E00", label=label)
+            left.plot(curve["epoch"], curve["value"], style, color=colour, label=label)
     left.set(xlabel="epoch", ylabel="NT-Xent loss", title="SimCLR pre-training")
     left.legend()
     bars = ["chance", "random_knn_accuracy", "knn_accuracy", "linear_accuracy"]
@@ -140,7 +141,7 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
     """
     rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
     order = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
-    names = [f"{tamper}, {strength}" if strength else tamper for tamper, strength in order]
+    names = [f"{tamper} {strength}".strip() for tamper, strength in order]
     figure, axes = _panels(_scenarios(rows), 0.19 * len(order) + 1.0)
     for axis, scenario in zip(axes, _scenarios(rows), strict=True):
         for scheme, shift in (("DCmp", 0.16), ("Trans", -0.16)):
@@ -154,19 +155,16 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
                     label=LABELS[scheme] if place == 0 else None, markersize=4,
                 )
         axis.axvline(1 - tau, color="0.3", linewidth=1, linestyle="--")
-        axis.text(1 - tau, len(order) - 0.4, f" τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="center")
-        axis.set(xscale="log", xlim=(4e-13, 2), xlabel="1 − similarity of the worst key", ylim=(len(order) - 0.4, -0.8))
-        axis.set_title(SCENARIOS.get(scenario, scenario), pad=6)
+        axis.text(0.8 * (1 - tau), len(order) - 0.5, f"τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="right")
+        axis.set(xscale="log", xlim=(4e-13, 2), xlabel="1 − similarity of the worst key", ylim=(len(order) - 0.4, -0.6))
         axis.grid(axis="y", color="0.93")
         # zero cannot stand on a log axis: the left edge means "bit-identical score"
         axis.set_xticks([1e-12, 1e-9, 1e-6, 1e-3, 1], ["0", "$10^{-9}$", "$10^{-6}$", "$10^{-3}$", "1"])
         axis.minorticks_off()
-    for axis in axes:
-        for text in axis.texts:
-            text.set_y(-0.75)
     axes[0].set_yticks(range(len(order)), names)
-    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, -0.02), fontsize=7, frameon=True)
     figure.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper left", fontsize=7.5)
     return figure
 
 

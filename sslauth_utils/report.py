@@ -38,10 +38,12 @@ td { border-bottom: 1px solid var(--line); vertical-align: top; } th, td { paddi
 .good { color: var(--good); background: var(--goodbg); } .bad { color: var(--bad); background: var(--badbg); }
 .idle { color: var(--idle); background: var(--idlebg); }
 figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; background: #fff; border-radius: .4rem;
-  border: 1px solid var(--line); } figcaption { font-size: .9rem; color: var(--quiet); margin-top: .4rem; max-width: 46rem; }
+  border: 1px solid var(--line); } 
+  figcaption { font-size: .9rem; color: var(--quiet); margin-top: .4rem; max-width: 46rem; }
 .scroll { overflow-x: auto; }
 @media (max-width: 40rem) {
-  .claims thead { display: none; } .claims tr { display: block; border-bottom: 1px solid var(--line); padding: .7rem 0; }
+  .claims thead { display: none; }
+  .claims tr { display: block; border-bottom: 1px solid var(--line); padding: .7rem 0; }
   .claims td { display: block; border: 0; padding: .1rem 0; text-align: left; white-space: normal; }
   .claims td[data-name]:not([data-name=""])::before { content: attr(data-name) ": "; color: var(--quiet); }
 }
@@ -56,16 +58,18 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 {% endfor %}</div>
 
 <h2>The paper's claims</h2>
-<p class="quiet">Each line states what was measured, the paper's number, ours with its 95 % interval, how many values it
-rests on, and the verdict by a rule that was fixed before the run (point at a verdict to read it; all rules stand in
-<code>config/claims.yaml</code>). “Not tested at this size” means that this profile's encoder or images cannot decide the
-claim; our number is shown all the same.</p>
+<p class="quiet">Each line: what was measured, the paper's number, ours with its 95 % interval, how many values it
+rests on, and the verdict by a rule fixed before the run (point at a verdict to read it; all stand in
+<code>config/claims.yaml</code>). “Not tested at this size” means that this profile's encoder or images cannot decide
+the claim; our number is shown all the same.</p>
 <table class="claims">
 <thead><tr><th>Source</th><th>Quantity</th><th class="number">Paper</th><th class="number">Measured</th>
 <th class="number">95 % interval</th><th class="number">n</th><th>Verdict</th></tr></thead>
 <tbody>
-{% for line in claims %}<tr id="{{ line.id }}"><td data-name="">{{ line.source }}</td><td data-name="">{{ line.quantity }}</td>
-<td class="number" data-name="paper">{{ line.paper }}</td><td class="number" data-name="measured">{{ line.measured }}</td>
+{% for line in claims %}<tr id="{{ line.id }}"><td data-name="">{{ line.source }}</td>
+<td data-name="">{{ line.quantity }}</td>
+<td class="number" data-name="paper">{{ line.paper }}</td>
+<td class="number" data-name="measured">{{ line.measured }}</td>
 <td class="number" data-name="95 % interval">{{ line.interval }}</td><td class="number" data-name="n">{{ line.n }}</td>
 <td data-name=""><span class="verdict {{ line.kind }}" title="{{ line.rule }}">{{ line.verdict }}</span></td></tr>
 {% endfor %}</tbody></table>
@@ -75,11 +79,13 @@ claim; our number is shown all the same.</p>
 <div class="scroll">{{ table | safe }}</div>
 {% endfor %}
 <h2>Figures</h2>
-{% for name, caption, data in figures %}<figure id="{{ name }}"><img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
+{% for name, caption, data in figures %}<figure id="{{ name }}">
+<img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
 <figcaption>{{ caption }}</figcaption></figure>
 {% endfor %}
 <h2>Executed notebooks</h2>
-<p class="quiet">Every number above comes out of these, on the machine where the run was made. They open in JupyterLab.</p>
+<p class="quiet">Every number above comes out of these, on the machine where the run was made. They open in
+JupyterLab.</p>
 <ul>
 {% for name, link in notebooks %}<li><a href="{{ link }}">{{ name }}</a></li>
 {% endfor %}</ul>

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from sslauth_utils.errors import UserError
 from sslauth_utils.paths import RESULTS
@@ -67,6 +66,8 @@ def mean_interval(values: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:
 
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Exact 95 % (Clopper-Pearson) interval of a share, in [0, 1]: 100 of 100 has a lower bound of 0.964."""
+    from scipy.stats import binomtest  # here, because it takes a second and most notebooks do without
+
     interval = binomtest(int(hits), int(n)).proportion_ci(0.95, method="exact")
     return float(interval.low), float(interval.high)
 

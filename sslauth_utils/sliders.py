@@ -32,7 +32,7 @@ def pruning_slider(encoder: Encoder, record: Record, rates: Sequence[float]) -> 
         after = respond(pruned, keys)
         with strict_arithmetic():
             images_after = generator(after)
-        figure, axis = plt.subplots(figsize=(7, 1.6))
+        _, axis = plt.subplots(figsize=(7, 1.6))
         axis.plot(before[0].numpy(), color="0.6", linewidth=1, label="intact")
         axis.plot(after[0].numpy(), color="#D55E00", linewidth=0.8, label="pruned")
         axis.set(title="feature of the first key", xlabel="dimension")

@@ -32,8 +32,8 @@ def headline(profile: str, claims: pd.DataFrame) -> str:
     held = int((decided["verdict"] == REPRODUCED).sum())
     sources = {
         "smoke": "It only shows that the machinery runs.",
-        "demo": "It uses images that come with the suite and a small encoder: it shows the paper's effects, not its numbers.",
-        "lite": "It uses real images and a narrow encoder: orders and verdicts can be compared, printed numbers only roughly.",
+        "demo": "It uses embedded images and a small encoder: it shows the paper's effects, not its numbers.",
+        "lite": "It uses real images and a narrow encoder: orders and verdicts compare, printed numbers only roughly.",
         "paper": "It uses the paper's settings where the paper states them.",
     }.get(profile, "")
     return (

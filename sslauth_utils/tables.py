@@ -54,8 +54,8 @@ def precision_table(rows: pd.DataFrame, tau: float) -> Table:
     summary = summarise(rows, ["scenario", "keys", "strength", "scheme"], tau)
     table = _side_by_side(summary, ["scenario", "keys", "strength"]).rename(columns={"strength": "decimals"})
     text = (
-        "Precision loss (the paper's Tables 3 and 6). The encoder is intact; L2-normalised features are rounded. In "
-        f"brackets 95 % intervals; success counts keys above τ = {100 * tau:g} %. SHA-256 of the weights passes throughout."
+        "The paper's Tables 3 and 6. The encoder is intact; L2-normalised features are rounded. In brackets 95 % "
+        f"intervals; success counts keys above τ = {100 * tau:g} %. SHA-256 of the weights passes throughout."
     )
     return "Precision loss", text, table
 
@@ -100,7 +100,7 @@ def kappa_table(rows: pd.DataFrame) -> Table:
     wide = table.pivot(index=["scenario", "strength", "rate"], columns="scheme", values="κ")
     wide = wide.rename(columns=names)[list(names.values())].reset_index().drop(columns="strength")
     text = (
-        "κ = (1 − SSIM)/(1 − cos): how many times larger a change looks after the generator, by its training objective, "
-        "with 95 % intervals. Trans at τ decides about as DCmp at 1 − (1 − τ)/κ."
+        "κ = (1 − SSIM)/(1 − cos): how many times larger a change looks after the generator, by its training "
+        "objective, with 95 % intervals. Trans at τ decides about as DCmp at 1 − (1 − τ)/κ."
     )
     return "Amplification by the generator", text, wide
