@@ -83,4 +83,10 @@ def load_profile(name: str) -> Profile:
             raise UserError(f"{path}: section {section} must be a non-empty {kind.__name__}.")
     if not all(isinstance(seed, int) and seed >= 0 for seed in content["seeds"]):
         raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {content['seeds']}.")
+    for section in ("scenarios", "notebooks"):
+        for entry, values in content[section].items():
+            if not isinstance(values, dict):
+                raise UserError(
+                    f"{path}: {section}.{entry} must hold names and values, not {values!r}; write {{}} for none."
+                )
     return Profile(name, content["seeds"], content["scenarios"], content["notebooks"])
