@@ -127,6 +127,7 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None) -> None:
                 kernel_name="python3",
                 kernel_manager_class="sslauth_utils.kernel.OwnKernelManager",
                 progress_bar=False,
+                shutdown_kernel="immediate",  # its work is done: asking it to stop takes longer, and noise to the log
                 start_timeout=180,
             )
         except PapermillExecutionError as error:

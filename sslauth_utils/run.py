@@ -220,8 +220,9 @@ def _alone(run: graph.Run, options: Namespace) -> int:
 
 def _run_snakemake(options: Namespace, pending: list[graph.Run]) -> list[graph.Run]:
     """Run `pending` with a line for each start and end; those that did not succeed."""
-    share = -(-jobs(options) // max(1, len(gpu_slots.gpus())))
-    variables = {**os.environ, gpu_slots.SHARE: str(share)}
+    variables = dict(os.environ)
+    if devices := gpu_slots.gpus():
+        variables[gpu_slots.SHARE] = str(-(-jobs(options) // len(devices)))
     log_path = RESULTS / options.profile / "snakemake.log"
     for run in pending:
         (ROOT / run.folder / "status.json").unlink(missing_ok=True)
