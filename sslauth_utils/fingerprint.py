@@ -11,6 +11,8 @@ from pathlib import Path
 from sslauth_utils.dependencies import cell_source, helper_files, imported_files, read_notebook
 from sslauth_utils.paths import NOTEBOOKS, ROOT
 
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
 
 def module_fingerprint(*modules: str) -> str:
     """SHA-256 of the code of these helper modules and of all helpers that they import."""
@@ -37,6 +39,6 @@ def _hash(files: list[Path], texts: list[str]) -> str:
 def _canonical(code: str) -> str:
     tree = ast.parse(code)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return ast.dump(tree)
