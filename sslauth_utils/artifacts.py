@@ -20,6 +20,7 @@ from sslauth_utils.encoders import (
     Encoder,
     build_encoder,
     encode,
+    library_encoder,
     load_encoder,
     load_weights,
     save_encoder,
@@ -90,7 +91,10 @@ def pretrained_encoder(
         test = load_images(data, "test", size, settings["test_images"] or None, seed)
         torch.manual_seed(seed)
         stats = PIXEL_STATS[settings["pixel_stats"]]
-        encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)
+        if ":" in settings["arch"]:
+            encoder = library_encoder(settings["arch"], size, *stats)
+        else:
+            encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)
 
         def accuracies(probe: Callable) -> float:
             """Of the encoder as it is now, by `probe` on frozen features."""
