@@ -23,6 +23,18 @@ REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not te
 Measured = tuple[float, float, float, int]
 
 
+class _Incomplete(LookupError):
+    """The rows lack one side of a comparison: a rate or a generator, say, that the profile leaves out."""
+
+
+def _wide(rows: pd.DataFrame, index: list[str], columns: str, wanted: list) -> pd.DataFrame:
+    """Similarities of the same keys side by side, a column for each of the `wanted` values of `columns`, no others."""
+    wide = rows[rows[columns].isin(wanted)].pivot_table(index=index, columns=columns, values="similarity")
+    if set(wide.columns) != set(wanted) or wide.isna().any(axis=None):
+        raise _Incomplete
+    return wide
+
+
 def _agreement(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Mean similarity, %; n counts keys x seeds."""
     values = rows["similarity"].to_numpy(float)
@@ -61,6 +73,8 @@ def _failing(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 def _verdicts_differ(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Share of verdicts that differ between ID and OOD keys, %."""
+    if not {"id", "ood"} <= set(rows["keys"]):
+        raise _Incomplete
     verdicts = _verdicts(rows, tau, _ONE_VERIFICATION).unstack("keys")
     return _share((verdicts["id"] != verdicts["ood"]).to_numpy())
 
@@ -72,7 +86,7 @@ def _share(hits: np.ndarray) -> Measured:
 
 def _pairs(rows: pd.DataFrame) -> pd.DataFrame:
     """Trans beside DCmp for the same seed and key."""
-    return rows.pivot_table(index=["scenario", "seed", "key"], columns="scheme", values="similarity").reset_index()
+    return _wide(rows, ["scenario", "seed", "key"], "scheme", ["DCmp", "Trans"]).reset_index()
 
 
 def _order(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
@@ -96,8 +110,8 @@ def _success_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 def _rise(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Agreement at the second strength minus at the first, paired by key, in points."""
-    wide = rows.pivot_table(index=["seed", "key"], columns="strength", values="similarity")
     first, second = claim["where"]["strength"]
+    wide = _wide(rows, ["seed", "key"], "strength", [first, second])
     gap = (wide[second] - wide[first]).to_numpy()
     low, high = mean_interval(gap, wide.index.get_level_values("seed").to_numpy())
     return 100 * gap.mean(), 100 * low, 100 * high, len(gap)
@@ -106,13 +120,15 @@ def _rise(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 def _kappa(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """(1 - SSIM) / (1 - cos) of the paper's Trans."""
     table = amplification(rows, ["tamper"])
+    if table.empty or "Trans" not in set(table["scheme"]):
+        raise _Incomplete
     line = table[table["scheme"] == "Trans"].iloc[0]
     return line["kappa"], line["low"], line["high"], int(line["n"])
 
 
 def _kappa_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """kappa of G_min over kappa of another generator; the change in cosine cancels."""
-    wide = 1 - rows.pivot_table(index=["seed", "scenario", "key"], columns="scheme", values="similarity")
+    wide = 1 - _wide(rows, ["seed", "scenario", "key"], "scheme", ["Trans", claim["versus"]])
     top, bottom = wide["Trans"].to_numpy(), wide[claim["versus"]].to_numpy()
     picks = resamples(wide.index.get_level_values("seed").to_numpy())
     low, high = np.quantile(top[picks].mean(axis=1) / bottom[picks].mean(axis=1), [0.025, 0.975])
@@ -196,7 +212,7 @@ def rule_text(claim: dict[str, Any]) -> str:
 def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
     """All claims against the rows of `profile`: the columns of summary.csv.
 
-    A claim without rows keeps empty numbers and is not tested; one that this profile's
+    A claim without (all) its rows keeps empty numbers and is not tested; one that this profile's
     size cannot decide shows its numbers and is not tested.
     """
     lines, cache = [], {}
@@ -210,13 +226,17 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
         rows = cache[notebook]
         rows = None if rows is None else select(rows, claim["where"])
-        if rows is not None and len(rows):
-            measured, low, high, n = MEASURES[claim["measure"]](rows, tau, claim)
-            line |= {"measured": measured, "low": low, "high": high, "n": n}
-            if profile in claim["tested_in"]:
-                line["verdict"] = REPRODUCED if holds(claim, measured, low, high) else NOT_REPRODUCED
         lines.append(line)
-    return pd.DataFrame(lines, columns=COLUMNS)
+        if rows is None or rows.empty:
+            continue
+        try:
+            measured, low, high, n = MEASURES[claim["measure"]](rows, tau, claim)
+        except _Incomplete:
+            continue
+        line |= {"measured": measured, "low": low, "high": high, "n": n}
+        if profile in claim["tested_in"]:
+            line["verdict"] = REPRODUCED if holds(claim, measured, low, high) else NOT_REPRODUCED
+    return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})  # whole numbers, some of them missing
 
 
 def printed_points(notebook: str) -> pd.DataFrame:
