@@ -9,11 +9,14 @@ from pathlib import Path
 from sslauth_utils.errors import UserError
 
 COLUMNS = ("id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict")
-TEXT = (1, 2, 3, 6)  # the columns of the printed table that may wrap: source, quantity, paper, verdict
+HEADING = ("claim", "paper", "measured [95 % interval]", "n", "verdict")
+TEXT = (0, 1, 4)  # the columns of the printed table that may wrap: claim, paper, verdict
 
 
 def claims_table(path: Path, width: int = 100) -> str:
-    """The rows of a ``summary.csv``, aligned, long texts wrapped, within `width` characters.
+    """The rows of a ``summary.csv``, a line a claim, aligned, long texts wrapped, within `width` characters.
+
+    Claims go by their id, so that the whole table can be seen at a glance; the report has the words.
 
     Raises:
         UserError: the file lacks a column.
@@ -23,22 +26,23 @@ def claims_table(path: Path, width: int = 100) -> str:
         if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise UserError(f"{path} lacks the column {missing[0]!r}; run 90_summary again (--figures-only).")
         rows = [_cells(row) for row in reader]
-    return aligned([("id", "source", "quantity", "paper", "measured [interval]", "n", "verdict"), *rows], width)
+    return aligned([HEADING, *rows], width)
 
 
 def _cells(row: dict[str, str]) -> tuple[str, ...]:
     measured = _short(row["measured"])
     if row["low"] or row["high"]:
         measured += f" [{_short(row['low'])}, {_short(row['high'])}]"
-    return row["id"], row["source"], row["quantity"], _short(row["paper"]), measured, row["n"], row["verdict"]
+    return row["id"], row["paper"], measured, _short(row["n"]), row["verdict"]
 
 
 def _short(text: str) -> str:
-    """A number with four figures; anything else as it is."""
+    """A number with four figures, six between 99 and 100, where agreements differ; anything else as it is."""
     try:
-        return f"{float(text):.4g}"
+        value = float(text)
     except ValueError:
         return text
+    return f"{value:.6g}" if 99 <= value < 100 or value >= 1e4 else f"{value:.4g}"
 
 
 def aligned(rows: Sequence[Sequence[str]], width: int, wrapped: Sequence[int] = TEXT) -> str:

@@ -45,6 +45,7 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
   .claims thead { display: none; }
   .claims tr { display: block; border-bottom: 1px solid var(--line); padding: .7rem 0; }
   .claims td { display: block; border: 0; padding: .1rem 0; text-align: left; white-space: normal; }
+  .claims td.number { display: inline-block; margin-right: .9rem; }
   .claims td[data-name]:not([data-name=""])::before { content: attr(data-name) ": "; color: var(--quiet); }
 }
 </style>
@@ -94,8 +95,8 @@ JupyterLab.</p>
 
 
 def number(value: float) -> str:
-    """A number as a table shows it: six significant digits, none for a missing one."""
-    return "" if pd.isna(value) else f"{value:.6g}"
+    """A number as a table shows it: four digits, six between 99 and 100 where agreements differ; empty if missing."""
+    return "" if pd.isna(value) else f"{value:.6g}" if 99 <= value < 100 else f"{value:.4g}"
 
 
 def build_report(
@@ -128,7 +129,7 @@ def build_report(
             "paper": claim.paper,
             "measured": number(claim.measured),
             "interval": "" if pd.isna(claim.low) else f"{number(claim.low)} to {number(claim.high)}",
-            "n": number(claim.n),
+            "n": "" if pd.isna(claim.n) else f"{claim.n:.0f}",
             "verdict": claim.verdict,
             "kind": dict(kinds)[claim.verdict],
             "rule": rules[claim.id],
