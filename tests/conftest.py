@@ -107,7 +107,7 @@ class Project:
     def run_all(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [self.root / "run_all.sh", *arguments],
-            env=self.variables(**variables), capture_output=True, text=True, timeout=120, check=False,
+            env=self.variables(**variables), capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
 
     def start_all(self, *arguments: str) -> subprocess.Popen:

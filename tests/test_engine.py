@@ -129,7 +129,7 @@ def held(project):
     (project.root / "hold").touch()
     front = project.start_all("--only", "b_fill")
     kernels = [project.root / f"results/demo/b_fill/{shape}-s0/pid" for shape in ("circle", "square")]
-    until = time.monotonic() + 90
+    until = time.monotonic() + 200
     while not all(kernel.exists() and kernel.read_text() for kernel in kernels):
         assert time.monotonic() < until, "the notebooks did not start"
         assert front.poll() is None, front.communicate()
@@ -144,7 +144,7 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_run_finishes(finished
     front, below = held(finished)
     front.send_signal(signal.SIGKILL)
     front.communicate()
-    _, left = psutil.wait_procs(below, timeout=5)
+    _, left = psutil.wait_procs(below, timeout=20)
     assert not left
     assert not list(finished.root.glob("results/demo/b_fill/*/done.json"))
     (finished.root / "hold").unlink()
@@ -164,7 +164,7 @@ def test_an_interruption_ends_everything_and_says_how_to_go_on(finished):
     assert front.returncode == run.INTERRUPTED
     assert "Interrupted; run the same command again" in told
     assert "Traceback" not in told
-    _, left = psutil.wait_procs(below, timeout=5)
+    _, left = psutil.wait_procs(below, timeout=20)
     assert not left
 
 
