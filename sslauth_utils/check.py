@@ -25,9 +25,11 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
+    # Two workers with one thread each: files side by side, not threads that wait for each other.
+    variables = {**environment.clean_variables(), "OMP_NUM_THREADS": "1"}
     codes = [
-        subprocess.run([python, "-m", *command], cwd=ROOT, env=environment.clean_variables(), check=False).returncode
-        for command in (["ruff", "check", "."], ["pytest", *arguments])
+        subprocess.run([python, "-m", *command], cwd=ROOT, env=variables, check=False).returncode
+        for command in (["ruff", "check", "."], ["pytest", "-n", "2", "--dist", "loadfile", *arguments])
     ]
     return int(any(codes))
 
