@@ -1,6 +1,6 @@
 """Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,8 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
             label = SCENARIOS.get(scenario, scenario).split(",")[0] if index == 0 else None
             left.plot(curve["epoch"], curve["value"], style, color=colour, label=label)
     left.set(xlabel="epoch", ylabel="NT-Xent loss", title="SimCLR pre-training")
-    left.legend()
+    if left.lines:  # an encoder taken from a file has no loss to show
+        left.legend()
     bars = ["chance", "random_knn_accuracy", "knn_accuracy", "linear_accuracy"]
     names = ["chance", "kNN, untrained", "kNN", "linear"]
     for offset, (scenario, colour) in enumerate(zip(_scenarios(rows), ("#0072B2", "#D55E00"), strict=False)):
@@ -168,12 +169,21 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
     return figure
 
 
-def _curves(axis: plt.Axes, table: pd.DataFrame, y: str, low: str, high: str, schemes: Sequence[str], **style) -> None:
+def _curves(
+    axis: plt.Axes,
+    table: pd.DataFrame,
+    y: str,
+    low: str,
+    high: str,
+    schemes: Sequence[str],
+    labels: Mapping[str, str] = LABELS,
+    **style,
+) -> None:
     for scheme in schemes:
         line = table[table["scheme"] == scheme].sort_values("strength")
         x = 100 * line["strength"]
         axis.fill_between(x, line[low], line[high], color=COLOURS[scheme], alpha=0.18, linewidth=0)
-        axis.plot(x, line[y], color=COLOURS[scheme], marker=MARKERS[scheme], label=LABELS[scheme], **style)
+        axis.plot(x, line[y], color=COLOURS[scheme], marker=MARKERS[scheme], label=labels[scheme], **style)
 
 
 def _paper_points(axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str) -> None:
@@ -239,16 +249,18 @@ def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
     """
     figure, axes = _panels(_scenarios(rows))
     for axis, scenario in zip(axes, _scenarios(rows), strict=True):
-        for tamper, style in (("pruning", "-"), ("pruning with batch norm", ":")):
+        for tamper, style, note in (("pruning", "-", ""), ("pruning with batch norm", ":", ", batch norm too")):
             part = rows[(rows["scenario"] == scenario) & (rows["tamper"] == tamper)]
+            if part.empty:  # the ablation may be left out
+                continue
             table = summarise(part, ["scheme", "strength"], tau)
-            _curves(axis, table, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"], linestyle=style)
+            labels = {scheme: f"{label}{note}" for scheme, label in LABELS.items()}
+            _curves(
+                axis, table, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"], labels, linestyle=style
+            )
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
-    handles, labels = axes[0].get_legend_handles_labels()
-    half = len(handles) // 2
-    labels = [f"{label}{', batch norm too' if index >= half else ''}" for index, label in enumerate(labels)]
-    axes[0].legend(handles, labels, fontsize=6.5)
+    axes[0].legend(fontsize=6.5)
     figure.tight_layout()
     return figure
 
