@@ -2,7 +2,7 @@
 
     python -m benchmarks.augmentation
 
-Both make the recipe's views (experiments.md §1.6) of the same 32 x 32 images. The
+Both make the recipe's views of the same 32 x 32 images. The
 columns mean and std describe the pixels of the last pass: the same distribution
 must come out of both.
 """

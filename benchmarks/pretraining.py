@@ -25,8 +25,8 @@ from benchmarks.timing import in_turn, machine, rates, show
 from sslauth_utils.augment import two_views
 from sslauth_utils.data import load_images
 from sslauth_utils.device import pick_device
-from sslauth_utils.downstream import chance, features, knn_accuracy
-from sslauth_utils.encoders import build_encoder
+from sslauth_utils.downstream import chance, knn_accuracy
+from sslauth_utils.encoders import build_encoder, encode
 from sslauth_utils.simclr import SimCLRSettings, gradients, projection_head, training_step
 
 FLOAT32, BFLOAT16 = "lightly float32", "lightly bfloat16"
@@ -68,8 +68,8 @@ def main() -> None:
     for row in rows:
         row["loss"] = losses[row["loop"]]
         row["kNN"] = knn_accuracy(
-            features(encoders[row["loop"]].eval(), train.images, device), train.labels,
-            features(encoders[row["loop"]], test.images, device), test.labels,
+            encode(encoders[row["loop"]], train.images), train.labels,
+            encode(encoders[row["loop"]], test.images), test.labels,
         )  # fmt: skip
         encoders[row["loop"]].train()
 

@@ -1,6 +1,6 @@
 """SimCLR's random views: every image with parameters of its own, a whole batch at once.
 
-The list is the recipe's (``experiments.md`` §1.6): RandomResizedCrop, horizontal
+The list is the recipe's (BadEncoder's released code): RandomResizedCrop, horizontal
 flip, ColorJitter with probability, grayscale with probability, no blur. Each
 step is a deterministic function of explicit per-image parameters, equal to
 torchvision's function on each image alone; the parameters come from samplers

@@ -1,8 +1,8 @@
 """Honest changes: what a user may do to an untouched encoder without meaning any harm.
 
-They are the null against which every tamper is read. ``evidence`` for each: other
-batch sizes, threads and memory layouts differ in the last bits; model files are
-often cast; features are often rounded before they are sent.
+They are the null against which every tamper is read. Other batch sizes, threads and
+memory layouts differ in the last bits; model files are often cast; features are often
+rounded before they are sent.
 """
 
 import copy

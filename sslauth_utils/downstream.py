@@ -10,21 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslauth_utils.encoders import Encoder, encode
 from sslauth_utils.errors import UserError
-
-
-def features(encoder: Encoder, images: Tensor, device: torch.device, batch_size: int = 256) -> Tensor:
-    """Features of stored images, in strict float32: (N, D) on the CPU; moves the encoder to `device`.
-
-    Args:
-        encoder: maps (N, 3, H, W) in [0, 1] to (N, D).
-        images: uint8 (N, 3, H, W).
-
-    Raises:
-        UserError: no images, or features that are not finite.
-    """
-    return encode(encoder.to(device), images, batch_size)
 
 
 def knn_accuracy(
@@ -39,7 +25,7 @@ def knn_accuracy(
 
     A neighbour of cosine similarity s votes for its class with weight
     exp(s / temperature) (Wu et al., CVPR 2018, §3.4); k = 200 and temperature
-    0.5 are the monitor's of the recipe (``experiments.md`` §1.6). With fewer
+    0.5 are the monitor's of the recipe. With fewer
     than k training images all of them vote.
 
     Warning:

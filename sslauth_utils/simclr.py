@@ -1,8 +1,8 @@
 """SimCLR (Chen et al., ICML 2020): pre-training an encoder without labels.
 
 The recipe is BadEncoder's, which the paper's CIFAR-10 encoder follows
-(``experiments.md`` §1.6): Adam at a constant 1e-3, weight decay 1e-6, batch
-256, temperature 0.5. The stored data set lies on the device as uint8, both
+(its released code; ``docs/deviations.md``): Adam at a constant 1e-3, weight decay
+1e-6, batch 256, temperature 0.5. The stored data set lies on the device as uint8, both
 views of a batch are made there at once (`augment`), and training runs in
 bfloat16 with channels-last memory where the device is fast at it.
 """

@@ -88,7 +88,7 @@ def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:
     Names are sorted; each tensor contributes its name, dtype, shape and raw
     little-endian bytes in row-major order. Memory format, file container and
     order of saving therefore do not matter, while every bit of every weight and
-    buffer does. (``evidence.md`` §4.4: the white-box baseline that needs no keys.)
+    buffer does. The white-box baseline: no keys, no tolerance.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sslauth_utils import downstream
-from sslauth_utils.encoders import build_encoder, encode
 from sslauth_utils.errors import UserError
 
 
@@ -80,16 +79,6 @@ def test_chance_is_the_commonest_class():
     assert downstream.chance(torch.tensor([0, 0, 2, 5])) == 0.5
     with pytest.raises(UserError, match="no labels"):
         downstream.chance(torch.tensor([], dtype=torch.int64))
-
-
-def test_features_are_the_scoring_features():
-    """The same as `encoders.encode` gives for pixels in [0, 1], whatever mode the encoder is in."""
-    torch.manual_seed(0)
-    encoder = build_encoder("resnet18", 4).eval()
-    images = torch.randint(0, 256, (10, 3, 16, 16), dtype=torch.uint8)
-    expected = encode(encoder, images.float() / 255, batch_size=4)
-    found = downstream.features(encoder.train(), images, torch.device("cpu"), batch_size=4)
-    assert torch.equal(found, expected) and found.shape == (10, 32) and encoder.training
 
 
 @pytest.mark.parametrize(
