@@ -143,7 +143,7 @@ def build_report(
         kinds=kinds,
         counts={name: int((claims["verdict"] == name).sum()) for name, _ in kinds},
         claims=lines,
-        tables=[(heading, text, table.to_html(index=False, border=0)) for heading, text, table in tables],
+        tables=[(heading, text, table.to_html(index=False, border=0, na_rep="")) for heading, text, table in tables],
         figures=[(file.stem, caption, base64.b64encode(file.read_bytes()).decode()) for file, caption in figures],
         notebooks=notebooks,
     )

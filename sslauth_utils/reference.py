@@ -1,0 +1,91 @@
+"""Freeze a finished run as the reference that later runs are compared with.
+
+    python -m sslauth_utils.reference lite
+
+Copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
+(one compressed CSV each), the encoders (safetensors with their JSON), and where they
+came from (``provenance.json``). Figures and report are committed where they lie.
+"""
+
+import argparse
+import gzip
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from sslauth_utils.errors import UserError
+from sslauth_utils.files import atomic, read_json, write_json
+from sslauth_utils.paths import RESULTS
+from sslauth_utils.results import load_rows
+
+
+def freeze(profile: str, results: Path = RESULTS) -> Path:
+    """Copy the run of `profile` to ``reference/<profile>``, replacing what is there; returns that folder.
+
+    Raises:
+        UserError: the profile has not been run to its end.
+    """
+    run, target = results / profile, results / "reference" / profile
+    if not (run / "summary.csv").is_file():
+        raise UserError(f"results/{profile} holds no summary.csv; finish ./run_all.sh --profile {profile} first.")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copyfile(run / "summary.csv", target / "summary.csv")
+    for folder in sorted(run.glob("[0-9]*")):
+        if any(folder.glob("*/rows.csv")):
+            text = load_rows(profile, folder.name, results).to_csv(index=False, lineterminator="\n")
+            with atomic(target / f"{folder.name}.csv.gz") as temporary:
+                temporary.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    finished = sorted(run.glob("01_pretrain_encoders/*/done.json"))
+    for done in finished:
+        made = [path for path in run.glob(f"artifacts/encoder-{done.parent.name}-*") if path.is_dir()]
+        newest = max(made, key=lambda path: path.stat().st_mtime)
+        for suffix in (".safetensors", ".json"):
+            path = target / "encoders" / f"{done.parent.name}{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            shutil.copyfile(newest / f"encoder{suffix}", path)
+    provenance = read_json(finished[0])
+    write_json(target / "provenance.json", {name: provenance[name] for name in ("versions", "machine", "git")})
+    return target
+
+
+def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame | None:
+    """This run's claims beside the reference run's, or None if there is no reference for `profile`.
+
+    Args:
+        summary: as `claims.evaluate` gives it.
+
+    Returns:
+        Columns claim, this run, reference, difference, verdict, reference verdict.
+    """
+    path = results / "reference" / profile / "summary.csv"
+    if not path.is_file():
+        return None
+    both = summary.merge(pd.read_csv(path), on="id", how="left", suffixes=("", "_reference"))
+    return pd.DataFrame(
+        {
+            "claim": both["id"],
+            "this run": both["measured"],
+            "reference": both["measured_reference"],
+            "difference": both["measured"] - both["measured_reference"],
+            "verdict": both["verdict"],
+            "reference verdict": both["verdict_reference"],
+        }
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile", help="whose finished run")
+    try:
+        print(f"Written: {freeze(parser.parse_args().profile).relative_to(RESULTS.parent)}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

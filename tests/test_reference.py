@@ -1,0 +1,55 @@
+"""A finished run frozen as reference, and a later run compared with it."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from sslauth_utils.encoders import build_encoder, load_encoder, save_encoder
+from sslauth_utils.errors import UserError
+from sslauth_utils.reference import compare, freeze
+
+
+@pytest.fixture
+def finished(tmp_path):
+    run = tmp_path / "lite"
+    for notebook in ("01_pretrain_encoders", "05_pruning"):
+        for seed in (0, 1):
+            folder = run / notebook / f"cifar10-s{seed}"
+            folder.mkdir(parents=True)
+            (folder / "rows.csv").write_text(f"scenario,seed,similarity\ncifar10,{seed},0.1234567890123456{seed}\n")
+            facts = {"versions": {"torch": "2"}, "machine": {"gpu": None}, "git": {"commit": "c"}, "seconds": 3}
+            (folder / "done.json").write_text(json.dumps(facts))
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet18", 2)
+    for seed in (0, 1):
+        save_encoder(encoder, run / "artifacts" / f"encoder-cifar10-s{seed}-abc" / "encoder.safetensors")
+    (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
+    return tmp_path, encoder
+
+
+def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):
+    results, encoder = finished
+    target = freeze("lite", results)
+    rows = pd.read_csv(target / "05_pruning.csv.gz", dtype=str)
+    assert rows["similarity"].tolist() == [str(float(f"0.1234567890123456{seed}")) for seed in (0, 1)]
+    assert load_encoder(target / "encoders" / "cifar10-s1.safetensors").sha256() == encoder.sha256()
+    assert set(json.loads((target / "provenance.json").read_text())) == {"versions", "machine", "git"}
+    first = (target / "05_pruning.csv.gz").read_bytes()
+    assert (freeze("lite", results) / "05_pruning.csv.gz").read_bytes() == first
+
+
+def test_compare_puts_the_reference_beside(finished):
+    results, _ = finished
+    freeze("lite", results)
+    now = pd.DataFrame({"id": ["a", "new"], "measured": [1.75, 2.0], "verdict": ["not reproduced", "reproduced"]})
+    table = compare("lite", now, results).set_index("claim")
+    assert table.loc["a", "difference"] == 0.25 and table.loc["a", "reference verdict"] == "reproduced"
+    assert pd.isna(table.loc["new", "reference"])
+    assert compare("demo", now, results) is None
+
+
+def test_freezing_an_unfinished_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds no summary\.csv"):
+        freeze("lite", tmp_path)
