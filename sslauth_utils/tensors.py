@@ -1,6 +1,8 @@
 """Tensors on disk: safetensors with a JSON beside them, bound by a SHA-256."""
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,27 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
 
     The JSON gains ``sha256``, the hash of the tensor file, and is written last:
     a pair without a JSON, or with one that does not match, is not complete.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
     described = path.with_suffix(".json")
     described.unlink(missing_ok=True)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(plain, temporary)
+        _write(plain, temporary)
     write_json(described, {**meta, "sha256": sha256_file(path)})
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # it hides what the system said, a full disk for example, in its text
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,13 +1,17 @@
 """Tensors on disk: bit for bit, bound by their hash, and nothing is ever unpickled."""
 
+import errno
 import hashlib
 import json
 import pickle
+import resource
+import signal
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from sslauth_utils import tensors
 from sslauth_utils.errors import UserError
@@ -106,6 +110,44 @@ def test_a_save_that_is_cut_short_is_never_taken_for_complete(saved, monkeypatch
         tensors.load(saved)
 
 
+@pytest.fixture
+def small_disk():
+    """A disk with room for 10,000 bytes a file: the system refuses the rest, as a full one does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_without_room_is_told_and_nothing_half_written_is_left(small_disk, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(UserError, match=r"Cannot write .*\.safetensors; the system says: File too large\. Nothing"):
+        tensors.save(path, {"a": torch.zeros(10_000)}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_called_so(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {errno.ENOSPC})")
+
+    monkeypatch.setattr(tensors, "save_file", full)
+    with pytest.raises(UserError, match="the disk is full: free some space and run again"):
+        tensors.save(tmp_path / "weights.safetensors", WEIGHTS, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_fault_of_the_writer_is_not_taken_for_the_disks(tmp_path, monkeypatch):
+    def faulty(*_arguments):
+        raise SafetensorError("Error while serializing: invalid shape")
+
+    monkeypatch.setattr(tensors, "save_file", faulty)
+    with pytest.raises(SafetensorError, match="invalid shape"):
+        tensors.save(tmp_path / "weights.safetensors", WEIGHTS, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 class _Trap:
     """Unpickling this makes a file: the proof that code ran."""
 
@@ -145,7 +187,7 @@ def test_the_sentence_about_a_pickle_says_how_to_convert_it(tmp_path, protocol):
     torch.save({}, path) if protocol == "torch" else path.write_bytes(pickle.dumps({}, protocol))
     with pytest.raises(UserError) as caught:
         tensors.refuse_pickle(path)
-    assert "convert it to safetensors" in str(caught.value) and "weights_only=True" in str(caught.value)
+    assert "turn it into safetensors first: python -m sslauth_utils.convert" in str(caught.value)
 
 
 def test_canonical_hash_is_that_of_names_kinds_shapes_and_bytes():
