@@ -9,6 +9,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ class Record:
     def challenge(self) -> Tensor:
         """The key samples to send to the user: uint8 (N, 3, H, W). "the platform transmits the relevant key sample" """
         return self.keys.clone()
+
+    @cached_property
+    def reference_images(self) -> dict[str, Tensor]:
+        """G(E(K)) of every generator, (N, 3, size, size): made once, however many responses are verified."""
+        with strict_arithmetic():
+            return {name: generator(normalise(self.features)) for name, generator in self.generators.items()}
 
     def save(self, path: Path) -> None:
         """Write the record to `path` (.safetensors) and the JSON beside it."""
@@ -261,13 +268,11 @@ def verify(record: Record, response: Tensor, tau: float | None = None, suspect_s
     response = check_features(response, len(record.keys), record.features.shape[1], "The response").cpu()
     tau = record.tau if tau is None else tau
     results = [SchemeResult("DCmp", cosine(record.features, response), tau)]
-    reference = normalise(record.features)
+    features = normalise(response.float())
     with strict_arithmetic():
         for objective, generator in record.generators.items():
-            before = generator(reference)
-            after = generator(normalise(response.float()))
-            results.append(
-                SchemeResult(scheme_name(objective), ssim(before.double(), after.double(), data_range=1.0), tau)
-            )
+            before, after = record.reference_images[objective], generator(features)
+            similarity = ssim(before.double(), after.double(), data_range=1.0)
+            results.append(SchemeResult(scheme_name(objective), similarity, tau))
     equal = None if suspect_sha256 is None else suspect_sha256 == record.encoder_sha256
     return Report(results, equal)

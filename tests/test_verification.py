@@ -166,3 +166,13 @@ def test_encoder_keeps_its_mode(encoder, record):
 def test_report_passes_only_if_every_scheme_does():
     good, bad = SchemeResult("DCmp", torch.ones(2), 0.9), SchemeResult("Trans", torch.zeros(2), 0.9)
     assert Report([good]).passed and not Report([good, bad]).passed
+
+
+def test_the_reference_side_is_generated_once(encoder, record, tmp_path):
+    record.save(tmp_path / "record.safetensors")
+    fresh = Record.load(tmp_path / "record.safetensors")
+    calls = []
+    fresh.generators["min"].register_forward_hook(lambda *_: calls.append(1))
+    response = respond(encoder, fresh.keys, decimals=2)
+    first, second = verify(fresh, response), verify(fresh, response)
+    assert len(calls) == 3 and first.rows() == second.rows()
