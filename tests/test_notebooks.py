@@ -1,0 +1,316 @@
+"""The notebooks: as they are committed, and all of them run as a user runs them, at smoke size."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from sslauth_utils import claims, graph, parameters
+from sslauth_utils.config import load_profile
+from sslauth_utils.dependencies import cell_source, read_notebook
+from sslauth_utils.paths import NOTEBOOKS, ROOT
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+EXPERIMENTS = [name for name in NAMES if "00" < name[:2] < "90"]
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(name):
+    """The notebook as nested dictionaries."""
+    return read_notebook(NOTEBOOKS / f"{name}.ipynb")
+
+
+def cells(notebook, kind):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def prose(notebook):
+    return "\n".join(cell_source(cell) for cell in cells(notebook, "markdown"))
+
+
+# --- as committed -----------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_notebook_for_the_kernel_of_this_environment(notebook):
+    nbformat.validate(nbformat.from_dict(notebook))
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info", "sslauth"}
+    identities = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(identities)) == len(identities)
+
+
+def test_it_holds_no_outputs(notebook):
+    for cell in cells(notebook, "code"):
+        assert cell["outputs"] == [] and cell["execution_count"] is None, cell["id"]
+
+
+def test_it_says_what_it_needs(name):
+    info = graph.notebook_info(NOTEBOOKS / f"{name}.ipynb")
+    assert set(info.needs) - {"*"} <= set(NAMES) and name not in info.needs
+    assert info.runs == ("scenario-seed" if name in EXPERIMENTS else "profile")
+    assert all((ROOT / path).is_file() for path in info.reads)
+
+
+def test_its_parameters_are_literals_each_with_its_reason(name, notebook):
+    values = parameters.defaults(NOTEBOOKS / f"{name}.ipynb")
+    [cell] = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    lines = cell_source(cell).splitlines()
+    # papermill's reader drops a line with two equals signs, the comment's included
+    assert [re.fullmatch(r"(\w+) = [^=#]+  # [^=]{3,}", line) is not None for line in lines] == [True] * len(values)
+    assert values["profile"] == "demo"
+    assert ("scenario" in values and "seed" in values) or name == "90_summary"
+
+
+def test_its_start_is_told_every_parameter(name, notebook):
+    """A value that the start does not know of would not make old rows stale."""
+    [setup] = [cell_source(cell) for cell in cells(notebook, "code") if "notebook.start(" in cell_source(cell)]
+    used = {node.id for node in ast.walk(ast.parse(setup)) if isinstance(node, ast.Name)}
+    assert set(parameters.defaults(NOTEBOOKS / f"{name}.ipynb")) <= used
+    assert f'"{name}"' in setup, "it starts under its own name"
+
+
+def test_no_cell_is_longer_than_a_look(notebook):
+    for cell in notebook["cells"]:
+        assert len(cell_source(cell).splitlines()) <= 30, cell["id"]
+        assert max(map(len, cell_source(cell).splitlines())) <= 120 or cell["cell_type"] == "markdown"
+    assert not any(cell_source(cell).lstrip().startswith(("%", "!")) for cell in cells(notebook, "code"))
+
+
+def test_it_names_no_path_of_a_machine(notebook):
+    homes = "|".join(("home", "root", "Users", "tmp", "mnt", "work"))
+    text = "\n".join(cell_source(cell) for cell in notebook["cells"])
+    assert re.search(rf"/({homes})/|[A-Z]:\\", text) is None
+
+
+def test_it_begins_with_its_title_and_what_goes_in_and_out(name, notebook):
+    first = notebook["cells"][0]
+    assert first["cell_type"] == "markdown"
+    text = cell_source(first)
+    assert re.match(r"# (Start here|\d\d · )", text)
+    assert name in ("00_start_here",) or text[2:4] == name[:2]
+    for word in ("**In:**", "**Out:**", "**Time:**"):
+        assert word in text, word
+    assert "**You should see**" in text or name == "90_summary"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_quotes_the_paper_and_ends_with_how_to_read_it(name):
+    text = prose(read_notebook(NOTEBOOKS / f"{name}.ipynb"))
+    assert re.search(r"^> \".+", text, re.MULTILINE) and re.search(r"\((§\d|A\.\d)", text)
+    assert "## How to read it" in text
+    exercises = text.partition("## Try it yourself")[2]
+    assert re.findall(r"^(\d)\. ", exercises, re.MULTILINE) == ["1", "2"]
+
+
+def test_the_first_one_ends_with_something_to_try():
+    text = prose(read_notebook(NOTEBOOKS / "00_start_here.ipynb"))
+    assert re.findall(r"^(\d)\. ", text.partition("## Try it yourself")[2], re.MULTILINE) == ["1", "2"]
+
+
+def test_notebooks_that_are_spoken_of_exist(notebook):
+    named = re.findall(r"`(\d\d_\w+)`", prose(notebook))
+    assert set(named) <= set(NAMES)
+
+
+# --- run as a user does -----------------------------------------------------------------------------------------------
+
+
+class Copy:
+    """The committed files in an empty folder, and the one command."""
+
+    def __init__(self, root):
+        self.root = root
+        self.results, self.figures = root / "results" / "smoke", root / "figures" / "smoke"
+
+    def run_all(self, *arguments):
+        kept = {name: value for name, value in os.environ.items()
+                if not name.startswith(("SSLAUTH_", "CONDA", "PYTEST", "MPL"))}  # fmt: skip
+        nowhere = {name: "http://localhost:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+        path = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            [self.root / "run_all.sh", "--profile", "smoke", *arguments],
+            env=kept | nowhere | {"VIRTUAL_ENV": sys.prefix, "PATH": path},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def rows(self, notebook, scenario):
+        return pd.read_csv(self.results / notebook / f"{scenario}-s0" / "rows.csv", keep_default_na=False)
+
+    def kept(self, *patterns):
+        """Contents of files, by path."""
+        return {path.relative_to(self.root).as_posix(): path.read_bytes()
+                for pattern in patterns for path in sorted(self.root.glob(pattern))}  # fmt: skip
+
+
+def committed():
+    """Paths of the committed files that a run can touch or need."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    paths = [path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
+    return [path for path in paths if Path(path).parts[0] not in ("results", "figures", "tests")]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """A finished run of profile smoke in a copy of the committed files, without a network, and what it said."""
+    root = tmp_path_factory.mktemp("smoke") / "a clone"
+    for path in committed():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, root / path)
+    copy = Copy(root)
+    return copy, copy.run_all()
+
+
+PROFILE = load_profile("smoke")
+CELLS = [(scenario, name) for scenario in PROFILE.scenarios for name in EXPERIMENTS]
+SUMMARY = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+KEYS = PROFILE.notebooks["02_enrol_keys"]["n_keys"]
+SCHEMES = ["DCmp", "Trans", "Trans G_ini", "Trans G_max"]
+
+pytestmark = pytest.mark.timeout(1200)  # the first test that asks for it waits for the whole run
+
+
+def test_the_command_succeeds_and_ends_with_the_claims(smoke):
+    copy, answer = smoke
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    runs = len(graph.profile_runs("smoke"))
+    assert f"{runs} notebook runs, {runs} to do, 0 up to date." in answer.stdout
+    assert "Traceback" not in answer.stdout + answer.stderr
+    for claim in claims.read_claims():
+        assert claim["id"] in answer.stdout
+    assert answer.stdout.strip().endswith("Report: figures/smoke/report.html")
+    assert copy.root.joinpath("figures/smoke/report.html").is_file()
+
+
+def test_the_summary_measures_every_claim_and_decides_none(smoke):
+    table = pd.read_csv(smoke[0].results / "summary.csv")
+    assert table.columns.tolist() == SUMMARY
+    assert table["id"].tolist() == [claim["id"] for claim in claims.read_claims()]
+    assert set(table["verdict"]) == {claims.NOT_TESTED}
+    assert table[["measured", "low", "high", "n"]].notna().all(axis=None), "a claim without its number"
+    assert (table["low"] <= table["measured"] + 1e-9).all() and (table["measured"] <= table["high"] + 1e-9).all()
+
+
+@pytest.mark.parametrize(("scenario", "name"), CELLS)
+def test_every_experiment_leaves_rows_log_and_provenance(smoke, scenario, name):
+    folder = smoke[0].results / name / f"{scenario}-s0"
+    assert {path.name for path in folder.iterdir()} >= {"rows.csv", "executed.ipynb", "done.json"}
+    assert not (folder / "rows.partial").exists()
+    rows = smoke[0].rows(name, scenario)
+    assert len(rows) and set(rows["scenario"]) == {scenario} and set(rows["seed"]) == {0}
+    assert set(rows["experiment"]) == {name}
+    assert not [column for column in rows if "second" in column or "time" in column], "rows hold no times"
+    record = json.loads((folder / "done.json").read_text())
+    assert record["parameters"] == graph_values(name, scenario)
+    assert {"versions", "machine", "seconds"} <= set(record)
+
+
+def graph_values(name, scenario):
+    [run] = [run for run in graph.profile_runs("smoke") if (run.notebook, run.scenario) == (name, scenario)]
+    return run.values
+
+
+@pytest.mark.parametrize("scenario", PROFILE.scenarios)
+def test_every_verification_has_a_row_for_each_scheme_and_key(smoke, scenario):
+    pruned = smoke[0].rows("05_pruning", scenario)
+    values = PROFILE.notebooks["05_pruning"]
+    for tamper, rates in (("pruning", values["rates"]), ("pruning with batch norm", values["batch_norm_rates"])):
+        part = pruned[pruned["tamper"] == tamper]
+        assert sorted(part["strength"].unique()) == rates
+        assert part["scheme"].value_counts().to_dict() == {
+            **dict.fromkeys(SCHEMES, KEYS * len(rates)), "SHA-256": len(rates)
+        }  # fmt: skip
+    assert (pruned.loc[pruned["scheme"] == "SHA-256", "similarity"] == 0).all(), "every pruned weight is seen"
+    rounded = smoke[0].rows("08_precision_loss", scenario)
+    schemes = rounded.groupby("keys")["scheme"].unique().map(sorted).to_dict()
+    assert schemes == {"id": ["DCmp", "SHA-256", "Trans"], "ood": sorted([*SCHEMES, "SHA-256"])}
+    assert set(rounded["tamper"]) == {"rounding", "truncation", "rounding raw"}
+    for rows in (pruned, rounded):
+        assert rows["similarity"].between(-1, 1).all()
+
+
+@pytest.mark.parametrize("scenario", PROFILE.scenarios)
+def test_an_honest_rerun_scores_exactly_one_and_the_hash_agrees(smoke, scenario):
+    rows = smoke[0].rows("03_verify_intact", scenario)
+    again = rows[rows["tamper"] == "repeated run"]
+    assert (again["similarity"] == 1).all() and set(again["scheme"]) == {*SCHEMES, "SHA-256"}
+    assert set(rows["kind"]) == {"run", "cast", "upload", "floor"}
+    digests = rows[rows["scheme"] == "SHA-256"].groupby("kind")["similarity"].agg(["min", "max"])
+    assert digests.loc[["run", "upload"]].to_numpy().min() == 1
+    assert digests.loc[["cast", "floor"]].to_numpy().max() == 0
+
+
+def test_nothing_was_trained_twice(smoke):
+    made = sorted(path.name.rsplit("-", 1)[0] for path in (smoke[0].results / "artifacts").iterdir() if path.is_dir())
+    assert made == sorted(
+        f"{kind}-{scenario}-s0" for kind in ("encoder", "record-id", "record-ood") for scenario in PROFILE.scenarios
+    )
+
+
+def test_figures_carry_their_mark_and_both_formats(smoke):
+    names = {path.stem for path in smoke[0].figures.glob("fig*.png")}
+    assert len(names) == 8 and names == {path.stem for path in smoke[0].figures.glob("fig*.pdf")}
+    executed = json.loads((smoke[0].results / "90_summary" / "executed.ipynb").read_text())
+    assert "SMOKE TEST, no meaning. smoke: resnet18 of width 4" in json.dumps(executed)
+
+
+def test_the_report_holds_every_claim_and_figure_and_links_to_notebooks(smoke):
+    page = (smoke[0].figures / "report.html").read_text(encoding="utf-8")
+    for claim in claims.read_claims():
+        assert f'id="{claim["id"]}"' in page
+    assert page.count("data:image/png;base64,") == 8
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert len(links) >= len(CELLS) + 1
+    assert all((smoke[0].figures / link).resolve().is_file() for link in links)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_executed_notebooks_hold_no_warnings_and_no_errors(smoke, name):
+    for path in (smoke[0].results / name).rglob("executed.ipynb"):
+        outputs = [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
+        assert not [output for output in outputs if output["output_type"] == "error"]
+        said = "".join("".join(output.get("text", "")) for output in outputs if output.get("name") == "stderr")
+        assert "Warning" not in said and "Error" not in said, said[-2000:]
+        assert outputs, "a notebook that shows nothing"
+
+
+def test_figures_only_draws_the_same_again_and_then_nothing_is_left_to_do(smoke):
+    copy, _ = smoke
+    everything = ("results/smoke/**/rows.csv", "results/smoke/summary.csv", "figures/smoke/*")
+    before = copy.kept(*everything)
+    for path in copy.figures.glob("*"):
+        path.unlink()
+    answer = copy.run_all("--figures-only")
+    assert answer.returncode == 0, answer.stderr
+    after = copy.kept(*everything)
+    assert after.keys() == before.keys()
+    assert [path for path in before if after[path] != before[path]] == []
+    times = {path: path.stat().st_mtime_ns for path in copy.results.rglob("done.json")}
+    answer = copy.run_all()
+    assert answer.returncode == 0, answer.stderr
+    assert f"{len(times)} notebook runs, 0 to do, {len(times)} up to date" in answer.stdout
+    assert {path: path.stat().st_mtime_ns for path in copy.results.rglob("done.json")} == times
+
+
+def test_the_copy_stays_as_it_was_committed(smoke):
+    """A run writes into results/, figures/ and data/ alone."""
+    top = {path.name for path in smoke[0].root.iterdir()}
+    made = top - {path.split("/")[0] for path in committed()}
+    assert made <= {"results", "figures", ".snakemake"}
+    for path in committed():
+        assert (smoke[0].root / path).read_bytes() == (ROOT / path).read_bytes(), path
