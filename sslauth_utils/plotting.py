@@ -156,7 +156,7 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
                     label=LABELS[scheme] if place == 0 else None, markersize=4,
                 )
         axis.axvline(1 - tau, color="0.3", linewidth=1, linestyle="--")
-        axis.text(0.8 * (1 - tau), len(order) - 0.5, f"τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="right")
+        axis.text(1.5 * (1 - tau), -0.2, "τ", fontsize=9, va="center")
         axis.set(xscale="log", xlim=(4e-13, 2), xlabel="1 − similarity of the worst key", ylim=(len(order) - 0.4, -0.6))
         axis.grid(axis="y", color="0.93")
         # zero cannot stand on a log axis: the left edge means "bit-identical score"
