@@ -47,7 +47,8 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
             path.parent.mkdir(exist_ok=True)
             shutil.copyfile(newest / f"encoder{suffix}", path)
     provenance = read_json(finished[0])
-    write_json(target / "provenance.json", {name: provenance[name] for name in ("versions", "machine", "git")})
+    machine = {name: value for name, value in provenance["machine"].items() if name != "system"}
+    write_json(target / "provenance.json", {"versions": provenance["versions"], "machine": machine})
     return target
 
 
