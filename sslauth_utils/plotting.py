@@ -50,12 +50,12 @@ def use_style() -> None:
 
 
 def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path]:
-    """Write `figure` as PNG and PDF into `folder`, with `note` (profile, encoder, n) below it.
+    """Write `figure` as PNG and PDF into `folder`, with `note` (profile, encoder, n) above it.
 
     No dates or paths inside, so that the same rows give the same files. With a note that
     begins with SMOKE the word stands large across the figure: its numbers mean nothing.
     """
-    figure.text(0.995, 0.002, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
+    figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
     written = []
@@ -73,6 +73,14 @@ def _panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) 
     for axis, scenario in zip(axes[0], scenarios, strict=True):
         axis.set_title(SCENARIOS.get(scenario, scenario))
     return figure, list(axes[0])
+
+
+def _legend_below(figure: Figure) -> Figure:
+    """One legend for all panels, outside them: for figures whose lines fill the panels."""
+    figure.tight_layout()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=2, handlelength=3.5)
+    return figure
 
 
 def _scenarios(rows: pd.DataFrame) -> list[str]:
@@ -97,7 +105,7 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
     if left.lines:  # an encoder taken from a file has no loss to show
         left.legend()
     bars = ["chance", "random_knn_accuracy", "knn_accuracy", "linear_accuracy"]
-    names = ["chance", "kNN, untrained", "kNN", "linear"]
+    names = ["chance", "kNN,\nuntrained", "kNN", "linear"]
     for offset, (scenario, colour) in enumerate(zip(_scenarios(rows), ("#0072B2", "#D55E00"), strict=False)):
         part = rows[rows["scenario"] == scenario]
         values = [100 * part.loc[part["quantity"] == bar, "value"] for bar in bars]
@@ -105,7 +113,7 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
         right.bar(places, [v.mean() for v in values], 0.36, color=colour)
         for place, value in zip(places, values, strict=True):
             right.plot([place] * len(value), value, "k.", markersize=3)
-            right.text(place, value.mean() + 2, f"{value.mean():.0f}", ha="center", fontsize=7)
+            right.text(place, value.mean() + 2, f"{value.mean():.2g}", ha="center", fontsize=7)
     right.set_xticks(np.arange(len(bars)) + 0.19, names)
     right.set(ylabel="accuracy, %", ylim=(0, 105), title="What the encoder learned")
     figure.tight_layout()
@@ -260,9 +268,7 @@ def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
             )
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
-    axes[0].legend(fontsize=6.5)
-    figure.tight_layout()
-    return figure
+    return _legend_below(figure)
 
 
 def fig_amplification(rows: pd.DataFrame) -> Figure:
@@ -309,9 +315,7 @@ def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
         axis.text(part["strength"].max(), 1 - tau, f"τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="right")
         axis.set(xlabel="decimal places kept", yscale="log")
     axes[0].set_ylabel("1 − similarity, worst key")
-    axes[-1].legend(fontsize=6.5, ncol=2, loc="lower left")
-    figure.tight_layout()
-    return figure
+    return _legend_below(figure)
 
 
 def show_images(rows: Sequence[Tensor], names: Sequence[str], columns: int = 10) -> Figure:

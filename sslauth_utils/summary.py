@@ -11,7 +11,7 @@ from sslauth_utils.paths import RESULTS
 
 
 def run_note(profile: str) -> str:
-    """One line below every figure: profile, encoder, training, keys, seeds."""
+    """One line above every figure: profile, encoder, training, keys, seeds."""
     settings = load_profile(profile)
     encoder = settings.notebooks["01_pretrain_encoders"]
     enrolment = settings.notebooks["02_enrol_keys"]

@@ -19,7 +19,8 @@ def finished(tmp_path):
             folder = run / notebook / f"cifar10-s{seed}"
             folder.mkdir(parents=True)
             (folder / "rows.csv").write_text(f"scenario,seed,similarity\ncifar10,{seed},0.1234567890123456{seed}\n")
-            facts = {"versions": {"torch": "2"}, "machine": {"gpu": None, "system": "kernel"}, "git": {"commit": "c"}, "seconds": 3}
+            machine = {"gpu": None, "system": "kernel"}
+            facts = {"versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c"}, "seconds": 3}
             (folder / "done.json").write_text(json.dumps(facts))
     torch.manual_seed(0)
     encoder = build_encoder("resnet18", 2)
@@ -35,7 +36,8 @@ def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):
     rows = pd.read_csv(target / "05_pruning.csv.gz", dtype=str)
     assert rows["similarity"].tolist() == [str(float(f"0.1234567890123456{seed}")) for seed in (0, 1)]
     assert load_encoder(target / "encoders" / "cifar10-s1.safetensors").sha256() == encoder.sha256()
-    assert json.loads((target / "provenance.json").read_text()) == {"versions": {"torch": "2"}, "machine": {"gpu": None}}
+    provenance = json.loads((target / "provenance.json").read_text())
+    assert provenance == {"versions": {"torch": "2"}, "machine": {"gpu": None}}
     first = (target / "05_pruning.csv.gz").read_bytes()
     assert (freeze("lite", results) / "05_pruning.csv.gz").read_bytes() == first
 
