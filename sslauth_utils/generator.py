@@ -1,9 +1,8 @@
 """The generator G that turns feature vectors into images (scheme Trans).
 
-"In this paper, we leverage a Generative Adversarial Network ... we opt for PGAN
-(Karras et al. 2017) as the default choice and trained for 1000 epochs." (§5.1)
-The architecture is the reference PGAN generator's (``spec`` in docs/method.md),
-with a tanh output mapped to [0, 1]; `train_generator` holds the three objectives.
+"For the generative model ..., we opt for PGAN ... as the default choice and trained
+for 1000 epochs." (§5.1) The architecture is the reference PGAN generator's (Karras
+et al. 2017; docs/method.md), with a tanh output mapped to [0, 1]; `train_generator` holds the three objectives.
 """
 
 import math

@@ -98,7 +98,8 @@ def kappa_table(rows: pd.DataFrame) -> Table:
     table["rate"] = table["strength"].map(lambda rate: f"{100 * rate:g} %")
     names = {"Trans": "κ of G_min", "Trans G_max": "κ of G_max", "Trans G_ini": "κ of G_ini"}
     wide = table.pivot(index=["scenario", "strength", "rate"], columns="scheme", values="κ")
-    wide = wide.rename(columns=names)[list(names.values())].reset_index().drop(columns="strength")
+    shown = [name for scheme, name in names.items() if scheme in wide.columns]
+    wide = wide.rename(columns=names)[shown].reset_index().drop(columns="strength")
     text = (
         "κ = (1 − SSIM)/(1 − cos): how many times larger a change looks after the generator, by its training "
         "objective, with 95 % intervals. Trans at τ decides about as DCmp at 1 − (1 − τ)/κ."
