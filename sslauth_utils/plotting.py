@@ -288,9 +288,7 @@ def fig_amplification(rows: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.axhline(1, color="0.3", linewidth=0.8, linestyle="--")
     axes[0].set_ylabel("κ = (1 − SSIM) / (1 − cos)")
-    axes[0].legend()
-    figure.tight_layout()
-    return figure
+    return _legend_below(figure)
 
 
 def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:

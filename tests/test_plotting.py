@@ -206,7 +206,7 @@ def test_amplification_is_drawn_for_the_three_objectives(pruned):
             assert drawn == pytest.approx([KAPPA[scheme]] * 3)
         assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
         assert any(np.allclose(y, 1) for _, y in lines(axis)), "the line of no amplification"
-    assert legend(figure.axes[0]) == list(labels.values())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(labels.values())
     assert figure.axes[0].get_ylabel() == "κ = (1 − SSIM) / (1 − cos)"
 
 
