@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,8 @@ class Project:
         return subprocess.Popen(
             [self.root / "run_all.sh", *arguments],
             env=self.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # Where tests run in the background, Ctrl-C's signal is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def rows(self) -> dict[str, str]:
