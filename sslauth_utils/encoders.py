@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from sslauth_utils import tensors
 from sslauth_utils.device import strict_arithmetic
@@ -24,10 +22,45 @@ NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 #: (mean, std) by the name that the profiles use
 PIXEL_STATS = {"cifar10": (CIFAR10_MEAN, CIFAR10_STD), "none": (NO_MEAN, NO_STD)}
 
+
+class ResNetBlock(nn.Module):
+    """Convolutions with batch norm and a shortcut around them (He et al. 2016), named as torchvision names them.
+
+    Ours, because torchvision's models take three seconds to import and every notebook would pay them.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int, int, int]], shortcut: nn.Module | None):
+        super().__init__()
+        for index, (before, after, kernel, stride) in enumerate(shapes, start=1):
+            layer = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
+            self.add_module(f"conv{index}", layer)
+            self.add_module(f"bn{index}", nn.BatchNorm2d(after))
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut
+        self.depth = len(shapes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for index in range(1, self.depth + 1):
+            out = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(out))
+            out = self.relu(out) if index < self.depth else out
+        return self.relu(out.add_(x if self.downsample is None else self.downsample(x)))
+
+
+def _basic(before: int, planes: int, stride: int) -> list[tuple[int, int, int, int]]:
+    return [(before, planes, 3, stride), (planes, planes, 3, 1)]
+
+
+def _bottleneck(before: int, planes: int, stride: int) -> list[tuple[int, int, int, int]]:
+    """With the stride on the 3x3 convolution, as torchvision (and the converted SimCLR checkpoint) has it."""
+    return [(before, planes, 1, 1), (planes, planes, 3, stride), (planes, 4 * planes, 1, 1)]
+
+
+#: shapes of a block's convolutions, its output channels as a multiple of `planes`, blocks in the four stages
 _BLOCKS = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet18": (_basic, 1, (2, 2, 2, 2)),
+    "resnet34": (_basic, 1, (3, 4, 6, 3)),
+    "resnet50": (_bottleneck, 4, (3, 4, 6, 3)),
 }
 
 
@@ -40,7 +73,7 @@ class ResNet(nn.Module):
 
     def __init__(self, arch: str, width: int, stem: str):
         super().__init__()
-        block, depths = _BLOCKS[arch]
+        shapes, expansion, depths = _BLOCKS[arch]
         small = stem == "cifar"
         self.conv1 = nn.Conv2d(3, width, 3 if small else 7, 1 if small else 2, 1 if small else 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -52,13 +85,13 @@ class ResNet(nn.Module):
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
                 down = None
-                if stride != 1 or channels != planes * block.expansion:
+                if stride != 1 or channels != planes * expansion:
                     down = nn.Sequential(
-                        nn.Conv2d(channels, planes * block.expansion, 1, stride, bias=False),
-                        nn.BatchNorm2d(planes * block.expansion),
+                        nn.Conv2d(channels, planes * expansion, 1, stride, bias=False),
+                        nn.BatchNorm2d(planes * expansion),
                     )
-                layers.append(block(channels, planes, stride, down))
-                channels = planes * block.expansion
+                layers.append(ResNetBlock(shapes(channels, planes, stride), down))
+                channels = planes * expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.feature_dim = channels
@@ -177,7 +210,12 @@ def library_encoder(
     library, _, model = name.partition(":")
     try:
         if library == "torchvision":
-            module = get_model(model, weights=None)
+            from torchvision import models  # here, because it takes three seconds and few notebooks need it
+
+            # Classification models only: the others fetch a backbone's weights.
+            if model not in models.list_models(module=models):
+                raise UserError(f"torchvision has no model {model!r} for classification.")
+            module = models.get_model(model, weights=None)
             for head in ("fc", "classifier", "head", "heads"):
                 if isinstance(getattr(module, head, None), nn.Module):
                     setattr(module, head, nn.Identity())
@@ -235,13 +273,16 @@ def load_encoder(path: Path) -> Encoder:
         UserError: missing, damaged or changed file, or a pickle.
     """
     weights, meta = tensors.load(path)
-    config = dict(meta.get("config") or {})
-    if "arch" in config:
-        encoder = build_encoder(**config)
-    elif "library" in config:
-        encoder = library_encoder(config.pop("library"), **config)
-    else:
-        raise UserError(f"{Path(path).with_suffix('.json')} does not say which architecture the weights are of.")
+    config, described = dict(meta.get("config") or {}), Path(path).with_suffix(".json")
+    try:
+        if "arch" in config:
+            encoder = build_encoder(**config)
+        elif "library" in config:
+            encoder = library_encoder(config.pop("library"), **config)
+        else:
+            raise UserError(f"{described} does not say which architecture the weights are of.")
+    except TypeError as error:
+        raise UserError(f"{described} describes an encoder that this version does not know ({error}).") from error
     load_weights(encoder, weights, str(path))
     encoder.load_state_dict(weights)
     return encoder.eval()

@@ -7,26 +7,21 @@ views of a batch are made there at once (`augment`), and training runs in
 bfloat16 with channels-last memory where the device is fast at it.
 """
 
-import json
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from sslauth_utils import training
 from sslauth_utils.augment import two_views
 from sslauth_utils.device import autocast
 from sslauth_utils.errors import UserError
-from sslauth_utils.files import atomic, sha256_json
+from sslauth_utils.files import sha256_json
 from sslauth_utils.tensors import sha256_tensors
 
 WARM_UP = 0.05  # part of all steps over which the cosine schedule's rate rises from 0
@@ -149,7 +144,8 @@ def pretrain(
     settings: SimCLRSettings,
     device: torch.device,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = training.CHECKPOINT_SECONDS,
+    after_epoch: Callable[[nn.Module, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `encoder` in place by SimCLR and leave it in eval mode, on `device`, in float32.
 
@@ -169,6 +165,8 @@ def pretrain(
             that belongs to another run is ignored, and told so. Remove it when
             the result is stored.
         checkpoint_seconds: least time between two writes.
+        after_epoch: called with the encoder and an epoch's row; what it returns joins the
+            row. It must leave the encoder's weights alone.
 
     Returns:
         One row an epoch: epoch (from 1), loss (mean over the epoch's steps) and
@@ -190,74 +188,39 @@ def pretrain(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         head = projection_head(encoder.feature_dim, settings.projection_dim)
-    generator = torch.Generator().manual_seed(settings.seed)
-    model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device)
+    model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device).train()
     images = images.to(device)
     batches = len(images) // settings.batch_size
-    history: list[dict[str, Any]] = []
-    with _training_form(model), _reproducible(device):
+    with training.channels_last(model), training.reproducible(device):
         optimiser = torch.optim.Adam(
             model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        if checkpoint is not None:
-            history = _resume(Path(checkpoint), run, model, optimiser, generator)
-        saved = time.monotonic()
-        progress = tqdm(
-            total=settings.epochs * batches, initial=len(history) * batches, desc="SimCLR", unit="batch", leave=False
-        )
-        with progress:
-            for epoch in range(len(history) + 1, settings.epochs + 1):
-                good = {name: value.clone() for name, value in encoder.state_dict().items()}
-                try:
-                    history.append(_epoch(epoch, model, optimiser, images, settings, generator, progress))
-                except UserError:
-                    encoder.load_state_dict(good)
-                    raise
-                if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
-                    _save(Path(checkpoint), run, model, optimiser, generator, history)
-                    saved = time.monotonic()
-    return history
 
+        def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+            for group in optimiser.param_groups:
+                group["lr"] = settings.rate(number, settings.epochs * batches)
+            return {"loss": training_step(model, images[indices.to(device)], settings, generator)}
 
-def _epoch(
-    epoch: int,
-    model: nn.ModuleDict,
-    optimiser: torch.optim.Optimizer,
-    images: Tensor,
-    settings: SimCLRSettings,
-    generator: torch.Generator,
-    progress: tqdm,
-) -> dict[str, Any]:
-    """One pass over the images; returns its history row."""
-    size = settings.batch_size
-    batches = len(images) // size
-    order = torch.randperm(len(images), generator=generator).to(images.device)
-    total, start = 0.0, time.perf_counter()
-    for batch in range(batches):
-        rate = settings.rate((epoch - 1) * batches + batch, settings.epochs * batches)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        loss = training_step(model, images[order[batch * size : (batch + 1) * size]], settings, generator)
-        value = loss.item()  # after the backward pass was started, so a GPU hardly waits
-        if not math.isfinite(value):
-            raise UserError(
-                f"SimCLR's loss became {value} in epoch {epoch}; lower the learning rate "
-                f"({settings.learning_rate}) or raise the temperature ({settings.temperature})."
+        def check(row: dict[str, Any]) -> dict[str, Any]:
+            _stop_if_stuck(row, row["epoch"] * batches, settings)
+            return after_epoch(encoder, row) if after_epoch else {}
+
+        try:
+            return training.train(
+                "SimCLR", model, optimiser, step, len(images), settings.batch_size, settings.epochs, settings.seed,
+                run, checkpoint, checkpoint_seconds, check,
             )
-        optimiser.step()
-        total += value
-        speed = (batch + 1) * size / (time.perf_counter() - start)
-        progress.set_postfix(epoch=epoch, loss=f"{value:.3f}", images_s=f"{speed:.0f}", refresh=False)
-        progress.update()
-    row = {"epoch": epoch, "loss": total / batches, "images_per_second": speed}
-    threshold = learning_threshold(size, settings.temperature)
-    if epoch * batches >= PATIENCE and row["loss"] > threshold:
+        finally:
+            model.eval()
+
+
+def _stop_if_stuck(row: dict[str, Any], steps: int, settings: SimCLRSettings) -> None:
+    if steps >= PATIENCE and row["loss"] > learning_threshold(settings.batch_size, settings.temperature):
         raise UserError(
-            f"SimCLR does not learn: after {epoch * batches} steps the loss is {row['loss']:.3f}, where equal features "
-            f"for all images give {math.log(2 * size - 1):.3f}; change the learning rate ({settings.learning_rate}) "
-            "or look whether the images differ from each other."
+            f"SimCLR does not learn: after {steps} steps the loss is {row['loss']:.3f}, where equal features "
+            f"for all images give {math.log(2 * settings.batch_size - 1):.3f}; change the learning rate "
+            f"({settings.learning_rate}) or look whether the images differ from each other."
         )
-    return row
 
 
 def training_step(
@@ -281,81 +244,7 @@ def gradients(model: nn.ModuleDict, views: Tensor, temperature: float) -> Tensor
     return loss.detach()
 
 
-@contextmanager
-def _training_form(model: nn.ModuleDict) -> Iterator[None]:
-    """Train mode and channels-last weights; afterwards eval mode and contiguous weights, as pruning needs them."""
-    model.to(memory_format=torch.channels_last).train()
-    try:
-        yield
-    finally:
-        model.zero_grad(set_to_none=True)
-        model.to(memory_format=torch.contiguous_format).eval()
-
-
-def _reproducible(device: torch.device) -> Any:
-    """On a GPU, kernels that give equal bits for equal input; a CPU's do."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
-
-
-# --- checkpoint: one safetensors file, with the small facts as JSON in its header -----------------
-
-
 def _fingerprint(encoder: nn.Module, images: Tensor, settings: SimCLRSettings) -> str:
     """What a run is: settings, starting weights and images, hashed."""
     start = sha256_tensors(encoder.state_dict())
     return sha256_json({**asdict(settings), "encoder": start, "images": sha256_tensors({"images": images})})
-
-
-def _state(model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
-    return {**tensors, "generator": generator.get_state()}
-
-
-def _save(
-    path: Path,
-    run: str,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    history: list[dict[str, Any]],
-) -> None:
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in _state(model, optimiser, generator).items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"run": run, "history": json.dumps(history)})
-
-
-def _resume(
-    path: Path, run: str, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-) -> list[dict[str, Any]]:
-    """Load `path` if it is a checkpoint of this run; returns the epochs done, [] if none."""
-    if not path.is_file():
-        return []
-    try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        tqdm.write(f"{path} is not a readable checkpoint ({error}); pre-training starts anew.")
-        return []
-    if facts.get("run") != run:
-        tqdm.write(f"{path} is of a run with other settings, weights or images; pre-training starts anew.")
-        return []
-    model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    parameters = list(model.parameters())
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, what = name.split(".")
-            # The fused kernel walks raw memory: its moments must lie as the weights do.
-            like = parameters[int(index)]
-            laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            state.setdefault(int(index), {})[what] = laid_out
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    generator.set_state(tensors["generator"])
-    history = json.loads(facts["history"])
-    tqdm.write(f"Pre-training continues after epoch {len(history)} from {path.name}.")
-    return history
