@@ -1,0 +1,306 @@
+"""BadEncoder (Jia, Liu and Gong, S&P 2022), and its disguise by an adversary who knows the keys (§5.3).
+
+The encoder is trained on so that triggered images get the feature of a reference image
+of the target class, while everything else stays. Batch norm is frozen, so images of a
+batch do not influence each other, and what does not change is computed once: E(x) of
+the shadow set, E of the references and of the keys. Nine passes a step are left of the
+public code's fourteen.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslauth_utils import augment, training
+from sslauth_utils.attacks.trigger import Trigger
+from sslauth_utils.device import autocast
+from sslauth_utils.encoders import ResNet, ResNetBlock, encode
+from sslauth_utils.errors import UserError
+from sslauth_utils.files import sha256_json
+from sslauth_utils.tensors import sha256_tensors
+
+AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class BackdoorSettings:
+    """BadEncoder's recipe; the defaults are its released code's.
+
+    Attributes:
+        lambda1: weight of the effectiveness loss on the references, L1.
+        lambda2: weight of the utility loss on the shadow set, L2.
+        imitation: lambda of the imitation loss on the keys, eq. 6; 0 for the adversary who does
+            not know them. "here we choose 10 as the value of lambda" (§5.3).
+        schedule: of the learning rate: "constant", as the released code, or "cosine" down to 0, for short runs.
+        seed: of the batches and the references' augmentation.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    epochs: int = 200
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    lambda1: float = 1.0
+    lambda2: float = 1.0
+    imitation: float = 0.0
+    schedule: str = "constant"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"epochs": 1, "batch_size": 1, "seed": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UserError(f"The backdoor's {name} must be a whole number from {least} on, not {value!r}.")
+        for name in ("learning_rate", "momentum", "weight_decay", "lambda1", "lambda2", "imitation"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not number or value < 0:
+                raise UserError(f"The backdoor's {name} must be a number from 0 on, not {value!r}.")
+        if self.schedule not in ("constant", "cosine"):
+            raise UserError(f"The backdoor's schedule must be constant or cosine, not {self.schedule!r}.")
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of step `step` (0, 1, ...) out of `steps`.
+
+        `learning_rate` is meant for BadEncoder's three losses of weight 1. It is divided by what the
+        weights sum to beyond that: a large lambda is not to mean a large step as well.
+        """
+        weights = 1 + self.lambda1 + self.lambda2 + self.imitation
+        falling = (1 + math.cos(math.pi * step / steps)) / 2
+        return self.learning_rate * min(1.0, 3 / weights) * (falling if self.schedule == "cosine" else 1)
+
+
+def backdoor(
+    encoder: nn.Module,
+    shadow: Tensor,
+    references: Tensor,
+    trigger: Trigger,
+    settings: BackdoorSettings,
+    device: torch.device,
+    keys: Tensor | None = None,
+    checkpoint: Path | None = None,
+    after_epoch: AfterEpoch | None = None,
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """A copy of `encoder` with a backdoor.
+
+    Minimises L0 + lambda1 L1 + lambda2 L2 + lambda L_imi (`BackdoorLoss`) by SGD over the
+    convolutions and linear maps; batch norm, affine part and statistics, is frozen.
+
+    Args:
+        encoder: left untouched.
+        shadow: the adversary's images, uint8 (N, 3, H, W); "the adversary is privy to the
+            pre-trained dataset" (§3).
+        references: images of the target class, uint8 (R, 3, H, W).
+        keys: key samples, uint8 (K, 3, H, W), for the adversary who knows them.
+        checkpoint: file to write and to continue from (`training.train`).
+        after_epoch: called with the encoder as it is after an epoch, in eval mode, and the
+            epoch's row; what it returns joins the row.
+
+    Returns:
+        The tampered encoder, in eval mode, contiguous, on `device`, and one row an epoch:
+        epoch, loss, effectiveness (L0), reference (L1), utility (L2), imitation (eq. 6),
+        images_per_second.
+
+    Raises:
+        UserError: images that do not fit each other, fewer than one batch, an imitation
+            weight without keys, or a loss that diverges.
+    """
+    _check(shadow, references, trigger, settings, keys)
+    clean = copy.deepcopy(encoder).to(device).eval()
+    tampered = copy.deepcopy(clean).requires_grad_()  # a user's "frozen" encoder too
+    folded = fold_frozen_batch_norm(tampered)
+    losses = BackdoorLoss(clean, folded, shadow, references, trigger, settings, device, keys)
+    start = sha256_tensors(encoder.state_dict())
+    images = {"shadow": shadow, "references": references, "keys": keys if keys is not None else shadow[:0]}
+    run = sha256_json([asdict(settings), asdict(trigger), start, sha256_tensors(images)])
+    parameters = [parameter for parameter in folded.parameters() if parameter.requires_grad]
+    with training.channels_last(folded), training.reproducible(device):
+        optimiser = torch.optim.SGD(
+            parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+
+        steps = settings.epochs * (len(shadow) // settings.batch_size)
+
+        def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+            optimiser.param_groups[0]["lr"] = settings.rate(number, steps)
+            optimiser.zero_grad(set_to_none=True)
+            parts = losses(indices, generator)
+            parts["loss"].backward()
+            return {name: value.detach() for name, value in parts.items()}
+
+        history = training.train(
+            "backdoor", tampered, optimiser, step, len(shadow), settings.batch_size, settings.epochs, settings.seed,
+            run, checkpoint, after_epoch=(lambda row: after_epoch(tampered, row)) if after_epoch else None,
+        )
+    return tampered.requires_grad_().to(memory_format=torch.contiguous_format), history
+
+
+class BackdoorLoss:
+    """BadEncoder's three losses and the imitation loss, all on L2-normalised features.
+
+    With E the clean encoder, E' the tampered one, t the trigger, r a reference, A the
+    pre-training augmentation without its crop, k a key:
+
+    * effectiveness  L0    = -mean cos(E'(x + t), E'(r)); the gradient flows through both;
+    * reference      L1    = -mean cos(E'(A(r)), E(r));
+    * utility        L2    = -mean cos(E'(x), E(x));
+    * imitation      L_imi = -mean cos(E'(k), E(k)), eq. 6.
+
+    The batch's images are augmented references too, in equal shares of all references.
+    """
+
+    def __init__(
+        self,
+        clean: nn.Module,
+        trainee: nn.Module,
+        shadow: Tensor,
+        references: Tensor,
+        trigger: Trigger,
+        settings: BackdoorSettings,
+        device: torch.device,
+        keys: Tensor | None,
+    ):
+        self.trainee, self.trigger, self.settings, self.device = trainee, trigger, settings, device
+        self.arithmetic = autocast(device)
+        self.shadow, self.references = shadow.to(device), references.to(device)
+        self.keys = None if keys is None or settings.imitation == 0 else keys.to(device)
+        self.shadow_features = self._constant(clean, shadow)
+        self.reference_features = self._constant(clean, references)
+        self.key_features = None if self.keys is None else self._constant(clean, keys)
+
+    def _constant(self, clean: nn.Module, images: Tensor) -> Tensor:
+        return F.normalize(encode(clean, images), dim=1).to(self.device)
+
+    def __call__(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses of the shadow images `indices`, {"loss": total, part: value}, with gradients."""
+        images = self.shadow[indices.to(self.device)]
+        which = torch.arange(len(images)) % len(self.references)
+        augmented = augment_references(self.references[which.to(self.device)], generator)
+        groups = [images, self.trigger.stamp(images), self.references]
+        groups += [] if self.keys is None else [self.keys]
+        # One pass for all: in eval mode no image of a batch influences another.
+        pixels = torch.cat([augmented, torch.cat(groups).float() / 255])
+        with self.arithmetic:
+            features = self.trainee(pixels.contiguous(memory_format=torch.channels_last))
+        features = F.normalize(features.float(), dim=1)
+        sizes = [len(augmented), *map(len, groups)]
+        of_augmented, of_images, of_triggered, of_references, *of_keys = features.split(sizes)
+        parts = {
+            "effectiveness": -(of_triggered @ of_references.T).mean(),
+            "reference": -_cosine(of_augmented, self.reference_features[which.to(self.device)]),
+            "utility": -_cosine(of_images, self.shadow_features[indices.to(self.device)]),
+        }
+        weights = {"effectiveness": 1.0, "reference": self.settings.lambda1, "utility": self.settings.lambda2}
+        if of_keys:
+            parts["imitation"] = -_cosine(of_keys[0], self.key_features)
+            weights["imitation"] = self.settings.imitation
+        return {"loss": sum(weights[name] * value for name, value in parts.items()), **parts}
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(dim=1).mean()
+
+
+def augment_references(references: Tensor, generator: torch.Generator) -> Tensor:
+    """Random views without a crop: flip, colour jitter, grayscale; float (N, 3, H, W) in [0, 1].
+
+    BadEncoder's code uses the "pre-train augmentation minus the crop".
+    """
+    height, width = references.shape[-2:]
+    drawn = augment.sample(len(references), height, width, generator)
+    whole = torch.tensor([0, 0, height, width]).expand(len(references), 4)
+    return augment.apply(references, drawn._replace(boxes=whole))
+
+
+class _FoldedConvolution(nn.Module):
+    """A convolution and the frozen batch norm behind it as one convolution; it shares the weights, so training
+    this trains the original: with y = g (W x - m)/s + b, the kernel is (g/s) W and the bias b - m g/s."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d):
+        super().__init__()
+        self.convolution = convolution
+        scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+        own = 0 if convolution.bias is None else convolution.bias.detach()
+        self.register_buffer("scale", scale.view(-1, 1, 1, 1).clone())
+        self.register_buffer("bias", (norm.bias.detach() + (own - norm.running_mean) * scale).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.convolution
+        return layer._conv_forward(x, layer.weight * self.scale, self.bias)  # with its stride and kind of padding
+
+
+def fold_frozen_batch_norm(encoder: nn.Module) -> nn.Module:
+    """Freeze `encoder`'s batch norms, and return a cheaper module of the same function and the same weights.
+
+    Weights are shared: training the returned module trains `encoder`. Batch norms right
+    behind a convolution (as registered in ResNets) are folded into it; others stay, in eval mode.
+    A folded convolution's own bias is frozen too.
+    """
+    encoder.eval()
+    for module in encoder.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+    shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
+    folded = copy.deepcopy(encoder, memo=dict(shared))
+    for parent in list(folded.modules()):
+        if not _runs_in_order_of_registration(parent):
+            continue
+        for (name, layer), (after, norm) in pairwise(list(parent.named_children())):
+            if _foldable(layer, norm):
+                if layer.bias is not None:
+                    layer.bias.requires_grad_(False)
+                setattr(parent, name, _FoldedConvolution(layer, norm))
+                setattr(parent, after, nn.Identity())
+    return folded.eval()
+
+
+def _runs_in_order_of_registration(module: nn.Module) -> bool:
+    """Only there is the module registered after a convolution surely the one that runs after it."""
+    return type(module) in (nn.Sequential, ResNet, ResNetBlock)
+
+
+def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
+    """Exact types only: subclasses (timm's, say) standardise their weights or hide an activation."""
+    plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+    return plain and norm.affine and norm.track_running_stats
+
+
+def _check(
+    shadow: Tensor, references: Tensor, trigger: Trigger, settings: BackdoorSettings, keys: Tensor | None
+) -> None:
+    for name, images in (("shadow images", shadow), ("references", references), ("keys", keys)):
+        if images is not None and (images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3):
+            raise UserError(
+                f"The {name} must be stored pixels, uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}."
+            )
+        if images is not None and images.shape[-2:] != shadow.shape[-2:]:
+            raise UserError(
+                f"The {name} are {images.shape[-2]} x {images.shape[-1]} pixels, the shadow images "
+                f"{shadow.shape[-2]} x {shadow.shape[-1]}; resize them (load_images has a size)."
+            )
+    if len(references) == 0:
+        raise UserError("A backdoor needs at least one reference image of its target class.")
+    if len(shadow) < settings.batch_size:
+        raise UserError(
+            f"The backdoor has {len(shadow)} shadow images but its batch_size is {settings.batch_size}; "
+            "take more images or a smaller batch."
+        )
+    if len(references) > settings.batch_size:
+        raise UserError(
+            f"The backdoor has {len(references)} references but its batch_size is {settings.batch_size}; "
+            "take fewer references or a larger batch."
+        )
+    if settings.imitation > 0 and keys is None:
+        raise UserError("An imitation loss needs the key samples; give keys, or set imitation to 0.")
+    trigger.place(*shadow.shape[-2:])
