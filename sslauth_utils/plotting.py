@@ -66,7 +66,8 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     return written
 
 
-def _panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -> tuple[Figure, list[plt.Axes]]:
+def panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -> tuple[Figure, list[plt.Axes]]:
+    """A figure `height` inches high with a titled panel for each scenario."""
     figure, axes = plt.subplots(
         1, len(scenarios), figsize=(PAGE if len(scenarios) > 1 else PAGE * 0.55, height), sharey=sharey, squeeze=False
     )
@@ -75,15 +76,16 @@ def _panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) 
     return figure, list(axes[0])
 
 
-def _legend_below(figure: Figure) -> Figure:
+def legend_below(figure: Figure, columns: int = 2) -> Figure:
     """One legend for all panels, outside them: for figures whose lines fill the panels."""
     figure.tight_layout()
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=2, handlelength=3.5)
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=columns, handlelength=3)
     return figure
 
 
-def _scenarios(rows: pd.DataFrame) -> list[str]:
+def scenarios_of(rows: pd.DataFrame) -> list[str]:
+    """The scenarios in `rows`, the paper's first."""
     present = set(rows["scenario"])
     return [name for name in SCENARIOS if name in present] + sorted(present - set(SCENARIOS))
 
@@ -96,7 +98,7 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4), width_ratios=(1.1, 1))
     loss = rows[rows["quantity"] == "loss"].assign(epoch=lambda r: pd.to_numeric(r["epoch"]))
-    for scenario, style in zip(_scenarios(rows), ("-", "--"), strict=False):
+    for scenario, style in zip(scenarios_of(rows), ("-", "--"), strict=False):
         colour = "#0072B2" if style == "-" else "#D55E00"
         for index, (_, curve) in enumerate(loss[loss["scenario"] == scenario].groupby("seed")):
             label = SCENARIOS.get(scenario, scenario).split(",")[0] if index == 0 else None
@@ -106,7 +108,7 @@ def fig_pretraining(rows: pd.DataFrame) -> Figure:
         left.legend()
     bars = ["chance", "random_knn_accuracy", "knn_accuracy", "linear_accuracy"]
     names = ["chance", "kNN,\nuntrained", "kNN", "linear"]
-    for offset, (scenario, colour) in enumerate(zip(_scenarios(rows), ("#0072B2", "#D55E00"), strict=False)):
+    for offset, (scenario, colour) in enumerate(zip(scenarios_of(rows), ("#0072B2", "#D55E00"), strict=False)):
         part = rows[rows["scenario"] == scenario]
         values = [100 * part.loc[part["quantity"] == bar, "value"] for bar in bars]
         places = np.arange(len(bars)) + 0.38 * offset
@@ -126,8 +128,8 @@ def fig_generators(rows: pd.DataFrame) -> Figure:
     Args:
         rows: of 02_enrol_keys: scenario, seed, keys, objective, step, ssim.
     """
-    figure, axes = _panels(_scenarios(rows), 2.2)
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows), 2.2)
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         part = rows[(rows["scenario"] == scenario) & (rows["keys"] == "ood")]
         for objective, label in (("max", "$G_{max}$"), ("min", "$G_{min}$")):
             colour = COLOURS["Trans" if objective == "min" else "Trans G_max"]
@@ -151,8 +153,8 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
     rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
     order = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
     names = [f"{tamper} {strength}".strip() for tamper, strength in order]
-    figure, axes = _panels(_scenarios(rows), 0.19 * len(order) + 1.0)
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows), 0.19 * len(order) + 1.0)
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         for scheme, shift in (("DCmp", 0.16), ("Trans", -0.16)):
             part = rows[(rows["scenario"] == scenario) & (rows["scheme"] == scheme)]
             for place, (tamper, strength) in enumerate(order):
@@ -214,8 +216,8 @@ def fig_pruning_agreement(rows: pd.DataFrame, tau: float, reference: pd.DataFram
         reference: the paper's printed points: scenario, measure, scheme, strength, paper.
     """
     table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
-    figure, axes = _panels(_scenarios(rows))
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows))
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         part = table[table["scenario"] == scenario]
         _curves(axis, part, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"])
         _paper_points(axis, reference, scenario, "agreement")
@@ -234,8 +236,8 @@ def fig_pruning_success(rows: pd.DataFrame, tau: float, reference: pd.DataFrame 
         rows, tau, reference: as in `fig_pruning_agreement`.
     """
     table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
-    figure, axes = _panels(_scenarios(rows))
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows))
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         part = table[table["scenario"] == scenario]
         _curves(axis, part, "auth_success", "success_low", "success_high", ["DCmp", "Trans"])
         _paper_points(axis, reference, scenario, "auth_success")
@@ -255,8 +257,8 @@ def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
     Args:
         rows, tau: as in `fig_pruning_agreement`.
     """
-    figure, axes = _panels(_scenarios(rows))
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows))
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         for tamper, style, note in (("pruning", "-", ""), ("pruning with batch norm", ":", ", batch norm too")):
             part = rows[(rows["scenario"] == scenario) & (rows["tamper"] == tamper)]
             if part.empty:  # the ablation may be left out
@@ -268,7 +270,7 @@ def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
             )
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
-    return _legend_below(figure)
+    return legend_below(figure)
 
 
 def fig_amplification(rows: pd.DataFrame) -> Figure:
@@ -278,8 +280,8 @@ def fig_amplification(rows: pd.DataFrame) -> Figure:
         rows: of 05_pruning.
     """
     table = amplification(rows[rows["tamper"] == "pruning"], ["scenario", "strength"])
-    figure, axes = _panels(_scenarios(rows))
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    figure, axes = panels(scenarios_of(rows))
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         schemes = ["Trans", "Trans G_max", "Trans G_ini"]
         _curves(axis, table[table["scenario"] == scenario], "kappa", "low", "high", schemes)
         axis.set(xlabel="pruning rate, %", yscale="log", xscale="log")
@@ -288,7 +290,7 @@ def fig_amplification(rows: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.axhline(1, color="0.3", linewidth=0.8, linestyle="--")
     axes[0].set_ylabel("κ = (1 − SSIM) / (1 − cos)")
-    return _legend_below(figure)
+    return legend_below(figure)
 
 
 def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
@@ -299,9 +301,9 @@ def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
         tau: the tolerance.
     """
     rows = rows[(rows["keys"] == "ood") & rows["scheme"].isin(["DCmp", "Trans"])]
-    figure, axes = _panels(_scenarios(rows), 2.7)
+    figure, axes = panels(scenarios_of(rows), 2.7)
     styles = {"rounding": "-", "truncation": "--", "rounding raw": ":"}
-    for axis, scenario in zip(axes, _scenarios(rows), strict=True):
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         part = rows[rows["scenario"] == scenario]
         for (scheme, tamper), group in part.groupby(["scheme", "tamper"]):
             worst = (1 - group.groupby("strength")["similarity"].min()).clip(lower=1e-12)
@@ -313,7 +315,7 @@ def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
         axis.text(part["strength"].max(), 1 - tau, f"τ = {100 * tau:g} %", fontsize=7, va="bottom", ha="right")
         axis.set(xlabel="decimal places kept", yscale="log")
     axes[0].set_ylabel("1 − similarity, worst key")
-    return _legend_below(figure)
+    return legend_below(figure)
 
 
 def show_images(rows: Sequence[Tensor], names: Sequence[str], columns: int = 10) -> Figure:

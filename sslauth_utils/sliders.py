@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import ipywidgets
+import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 
 from sslauth_utils.attacks.prune import prune
 from sslauth_utils.device import strict_arithmetic
 from sslauth_utils.encoders import Encoder
-from sslauth_utils.plotting import show_images
+from sslauth_utils.plotting import COLOURS, MARKERS, show_images
 from sslauth_utils.similarity import normalise
 from sslauth_utils.verification import Record, respond, verify
 
@@ -48,3 +50,34 @@ def pruning_slider(encoder: Encoder, record: Record, rates: Sequence[float]) -> 
         options=[(f"{rate:.0%}", rate) for rate in rates], description="pruned", continuous_update=False
     )
     return ipywidgets.interactive(show, rate=slider)
+
+
+def epoch_slider(
+    rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: str, weight: float
+) -> ipywidgets.Widget:
+    """Slide through the epochs of a disguised backdoor; see every key's similarity, and what passes.
+
+    Args:
+        rows, measures: of 07_imitation, one scenario and seed.
+        tau: the tolerance.
+        target, weight: which attack, and its lambda.
+    """
+    tamper = f"disguised {target} {weight:g} by epoch"
+    rows, measures = rows[rows["tamper"] == tamper], measures[measures["tamper"] == tamper]
+
+    def show(epoch: int) -> None:
+        _, axis = plt.subplots(figsize=(7, 2.2))
+        for scheme in ("DCmp", "Trans"):
+            loss = 1 - rows[(rows["strength"] == epoch) & (rows["scheme"] == scheme)]["similarity"]
+            passing = (loss < 1 - tau).mean()
+            axis.plot(np.sort(loss), MARKERS[scheme], color=COLOURS[scheme], label=f"{scheme}: {passing:.0%} pass")
+        axis.axhline(1 - tau, color="0.3", linewidth=0.8, linestyle="--")
+        success = measures[measures["strength"] == epoch]["value"].mean()
+        axis.set(yscale="log", xlabel="keys, best first", ylabel="1 − similarity",
+                 title=f"epoch {epoch}: attack success {success:.0%}")  # fmt: skip
+        axis.legend()
+        plt.show()
+
+    last = int(rows["strength"].max())
+    slider = ipywidgets.IntSlider(value=last, min=1, max=last, description="epoch", continuous_update=False)
+    return ipywidgets.interactive(show, epoch=slider)

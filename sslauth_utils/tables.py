@@ -1,6 +1,5 @@
 """The tables of the report: pure functions of rows."""
 
-from collections.abc import Mapping
 
 import pandas as pd
 
@@ -9,39 +8,22 @@ from sslauth_utils.results import amplification, summarise
 Table = tuple[str, str, pd.DataFrame]
 
 
-def all_tables(rows: Mapping[str, pd.DataFrame], tau: float) -> list[Table]:
-    """(heading, how to read it, table) for whatever notebooks have left rows.
-
-    Args:
-        rows: by notebook name.
-        tau: the tolerance.
-    """
-    tables = []
-    if "08_precision_loss" in rows:
-        tables.append(precision_table(rows["08_precision_loss"], tau))
-    if "03_verify_intact" in rows:
-        tables.append(null_table(rows["03_verify_intact"], tau))
-    if "05_pruning" in rows:
-        tables.append(pruning_table(rows["05_pruning"], tau))
-        tables.append(kappa_table(rows["05_pruning"]))
-    return tables
-
-
-def _with_interval(value: float, low: float, high: float, digits: int) -> str:
+def with_interval(value: float, low: float, high: float, digits: int) -> str:
+    """A number with its interval behind it, in brackets."""
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _side_by_side(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+def side_by_side(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
     """Agreement and success of DCmp and Trans in one line, with n."""
     lines = []
     for names, group in summary.groupby(index, sort=False):
         line = dict(zip(index, names, strict=True))
         for scheme in ("DCmp", "Trans"):
             cell = group[group["scheme"] == scheme].iloc[0]
-            line[f"{scheme} agreement %"] = _with_interval(
+            line[f"{scheme} agreement %"] = with_interval(
                 cell["agreement"], cell["agreement_low"], cell["agreement_high"], 3
             )
-            line[f"{scheme} success %"] = _with_interval(
+            line[f"{scheme} success %"] = with_interval(
                 cell["auth_success"], cell["success_low"], cell["success_high"], 1
             )
         lines.append(line | {"keys × seeds": f"{cell['n'] // cell['seeds']} × {cell['seeds']}"})
@@ -52,7 +34,7 @@ def precision_table(rows: pd.DataFrame, tau: float) -> Table:
     """Tables 3 and 6 for every scenario and number of decimals, rounding L2-normalised features."""
     rows = rows[(rows["tamper"] == "rounding") & rows["scheme"].isin(["DCmp", "Trans"])]
     summary = summarise(rows, ["scenario", "keys", "strength", "scheme"], tau)
-    table = _side_by_side(summary, ["scenario", "keys", "strength"]).rename(columns={"strength": "decimals"})
+    table = side_by_side(summary, ["scenario", "keys", "strength"]).rename(columns={"strength": "decimals"})
     text = (
         "The paper's Tables 3 and 6. The encoder is intact; L2-normalised features are rounded. In brackets 95 % "
         f"intervals; success counts keys above τ = {100 * tau:g} %. SHA-256 of the weights passes throughout."
@@ -85,7 +67,7 @@ def pruning_table(rows: pd.DataFrame, tau: float) -> Table:
     """Figs. 5 and 6 in numbers."""
     rows = rows[(rows["tamper"] == "pruning") & rows["scheme"].isin(["DCmp", "Trans"])]
     summary = summarise(rows, ["scenario", "strength", "scheme"], tau)
-    table = _side_by_side(summary, ["scenario", "strength"])
+    table = side_by_side(summary, ["scenario", "strength"])
     table["strength"] = table["strength"].map(lambda rate: f"{100 * rate:g} %")
     text = "Pruning (the paper's Figs. 5 and 6) with 95 % intervals. SHA-256 of the weights rejects every row."
     return "Pruning", text, table.rename(columns={"strength": "rate"})
@@ -94,7 +76,7 @@ def pruning_table(rows: pd.DataFrame, tau: float) -> Table:
 def kappa_table(rows: pd.DataFrame) -> Table:
     """kappa by scenario, rate and generator objective."""
     table = amplification(rows[rows["tamper"] == "pruning"], ["scenario", "strength"])
-    table["κ"] = [_with_interval(line.kappa, line.low, line.high, 1) for line in table.itertuples()]
+    table["κ"] = [with_interval(line.kappa, line.low, line.high, 1) for line in table.itertuples()]
     table["rate"] = table["strength"].map(lambda rate: f"{100 * rate:g} %")
     names = {"Trans": "κ of G_min", "Trans G_max": "κ of G_max", "Trans G_ini": "κ of G_ini"}
     wide = table.pivot(index=["scenario", "strength", "rate"], columns="scheme", values="κ")

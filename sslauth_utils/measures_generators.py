@@ -1,0 +1,102 @@
+"""Measures that compare generators and other forms of a feature: objective, seed, vectors against images."""
+
+import numpy as np
+import pandas as pd
+
+from sslauth_utils.measures import Incomplete, Measure, Measured, wide_form
+from sslauth_utils.results import mean_interval
+
+
+def _generators(rows: pd.DataFrame, schemes: list[str]) -> np.ndarray:
+    """Similarities by scheme, encoder, generator seed and key, float (S, E, G, K); keys tells the generators apart."""
+    rows = rows[rows["scheme"].isin(schemes)]
+    if rows["scheme"].nunique() != len(schemes):
+        raise Incomplete
+    sides = [["scheme"], ["scenario", "seed"], ["keys"], ["key"]]
+    sizes = [len(schemes)] + [rows.groupby(side).ngroups for side in sides[1:]]
+    wide = rows.pivot_table(index=["scheme", "scenario", "seed", "keys", "key"], values="similarity")["similarity"]
+    if len(wide) != np.prod(sizes):
+        raise Incomplete
+    order = sorted(schemes)
+    return wide.to_numpy().reshape(sizes)[[order.index(scheme) for scheme in schemes]]
+
+
+def _over_generators(values: np.ndarray) -> Measured:
+    """Mean of one number an (encoder, generator, key), in per cent, with a 95 % bootstrap interval.
+
+    Encoders are drawn, then generators and keys of each, these two crossed: all generators of an
+    encoder share its keys, so generators times keys are not so many independent numbers.
+    """
+    encoders, generators, keys = values.shape
+    draw = np.random.default_rng(0)
+    means = []
+    for _ in range(2000):
+        mean = 0.0
+        for encoder in draw.integers(encoders, size=encoders):
+            g, k = draw.integers(generators, size=generators), draw.integers(keys, size=keys)
+            mean += values[encoder][np.ix_(g, k)].mean() / encoders
+        means.append(mean)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return 100 * values.mean(), 100 * low, 100 * high, values.size
+
+
+def _generator_agreement(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Mean similarity over generators and keys, %."""
+    return _over_generators(_generators(rows, [claim["where"]["scheme"]])[0])
+
+
+def _generator_success(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Share of (generator, key) above tau, %."""
+    return _over_generators((_generators(rows, [claim["where"]["scheme"]])[0] > tau).astype(float))
+
+
+def _generator_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Agreement of one generator objective minus that of another, paired by generator seed and key, in points."""
+    [scheme] = set(claim["where"]["scheme"]) - {claim["versus"]}
+    one, other = _generators(rows, [scheme, claim["versus"]])
+    return _over_generators(one - other)
+
+
+def _generator_spread(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Standard deviation over generator seeds of the agreement, of one objective over that of another.
+
+    The interval is that of a ratio of variances of normal numbers (F distribution), pooled over
+    encoders; n counts generators of one objective.
+    """
+    from scipy.stats import f
+
+    [scheme] = set(claim["where"]["scheme"]) - {claim["versus"]}
+    agreement = _generators(rows, [scheme, claim["versus"]]).mean(axis=3)  # (2, encoders, generators)
+    encoders, generators = agreement.shape[1:]
+    if generators < 2:
+        raise Incomplete
+    top, bottom = agreement.var(axis=2, ddof=1).mean(axis=1)
+    freedom = encoders * (generators - 1)
+    ratio = top / bottom
+    bounds = ratio / f.ppf([0.975, 0.025], freedom, freedom)
+    return float(np.sqrt(ratio)), *(float(bound) for bound in np.sqrt(bounds)), encoders * generators
+
+
+def _form_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Agreement of each other scheme minus that of `versus`, paired by key, in points.
+
+    Of several schemes the one that is closest to breaking the rule: the lowest gap for "above", else the highest.
+    """
+    schemes = [scheme for scheme in claim["where"]["scheme"] if scheme != claim["versus"]]
+    wide = wide_form(rows, ["scenario", "seed", "key"], "scheme", [*schemes, claim["versus"]])
+    seeds = wide.index.get_level_values("seed").to_numpy()
+    gaps = []
+    for scheme in schemes:
+        gap = (wide[scheme] - wide[claim["versus"]]).to_numpy()
+        low, high = mean_interval(gap, seeds)
+        gaps.append((100 * gap.mean(), 100 * low, 100 * high, len(gap)))
+    return min(gaps) if "above" in claim["rule"] else max(gaps)
+
+
+MEASURES: dict[str, Measure] = {
+    "generator_agreement": _generator_agreement,
+    "generator_success": _generator_success,
+    "generator_gap": _generator_gap,
+    "generator_spread": _generator_spread,
+    "form_gap": _form_gap,
+}

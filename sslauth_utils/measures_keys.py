@@ -1,0 +1,85 @@
+"""Measures that compare key sets: where keys come from, and how densely their features lie."""
+
+import numpy as np
+import pandas as pd
+
+from sslauth_utils.measures import (
+    ONE_VERIFICATION,
+    Incomplete,
+    Measure,
+    Measured,
+    share,
+    verdicts_of,
+    wide_form,
+)
+from sslauth_utils.results import mean_interval
+
+
+def _difference(rows: pd.DataFrame, first: str, second: str) -> Measured:
+    """Agreement with the `first` key set minus with the `second`, in points; means over the tamperings.
+
+    The sets hold different images. Keys of one number share a line, which is no pairing: their differences spread as
+    two independent samples do, and the seeds are drawn together, since both sets check the same encoders.
+    """
+    wide = wide_form(rows, ["scenario", "seed", "key"], "keys", [first, second])
+    gap = (wide[first] - wide[second]).to_numpy()
+    low, high = mean_interval(gap, wide.index.get_level_values("seed").to_numpy())
+    return 100 * gap.mean(), 100 * low, 100 * high, len(gap)
+
+
+def _key_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Agreement with OOD keys minus with ID keys, in points; n counts keys x seeds of each kind."""
+    return _difference(rows, "ood", "id")
+
+
+def _choices(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of A.2's key choices, K1 to K3: key sets "id:N" for some N."""
+    rows = rows[rows["keys"].str.startswith("id:")]
+    if rows["keys"].nunique() < 2:
+        raise Incomplete
+    return rows
+
+
+def _key_spread(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Agreement of the key choice that scores highest minus of the one that scores lowest, in points.
+
+    The interval is that of the difference of these two, which were picked because they are far apart: a spread above
+    zero is what chance alone gives, so the rule should ask how large it is, not whether it is there.
+    """
+    rows = _choices(rows)
+    means = rows.groupby("keys")["similarity"].mean()
+    return _difference(rows, means.idxmax(), means.idxmin())
+
+
+def _choice_verdicts(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Share of (encoder, scheme, tampering) whose verdict is not the same for all key choices, %."""
+    verdicts = verdicts_of(_choices(rows), tau, ONE_VERIFICATION).unstack("keys")
+    if verdicts.isna().any(axis=None):
+        raise Incomplete
+    return share((verdicts.nunique(axis=1) > 1).to_numpy())
+
+
+def _log_density_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Mean log-density of pre-training images minus of OOD ones, in nats: the smallest over scenarios and seeds.
+
+    From measures.csv. Low and high are 1.96 standard errors of that encoder's difference; n counts its images.
+    """
+    gaps = []
+    for _, group in rows.groupby(["scenario", "seed"]):
+        quantity = group.set_index("quantity")
+        wanted = [f"log density {name}" for name in ("id", "ood", "error id", "error ood")]
+        if not set(wanted) <= set(quantity.index):
+            raise Incomplete
+        inside, outside, *errors = quantity.loc[wanted, "value"].astype(float)
+        half = 1.96 * float(np.hypot(*errors))
+        n = int(quantity["n"][wanted[:2]].sum())
+        gaps.append((inside - outside, inside - outside - half, inside - outside + half, n))
+    return min(gaps)
+
+
+MEASURES: dict[str, Measure] = {
+    "key_gap": _key_gap,
+    "key_spread": _key_spread,
+    "choice_verdicts": _choice_verdicts,
+    "log_density_gap": _log_density_gap,
+}
