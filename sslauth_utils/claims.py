@@ -4,150 +4,31 @@ The claims stand in ``config/claims.yaml`` with the rule that decides each. Noth
 here knows an outcome: a measure is a function of rows, a rule one of intervals.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
+from sslauth_utils import measures, measures_attacks, measures_generators, measures_keys
 from sslauth_utils.errors import UserError
+from sslauth_utils.measures import Incomplete
 from sslauth_utils.paths import CONFIG, RESULTS
-from sslauth_utils.results import amplification, load_rows, mean_interval, resamples, share_interval
+from sslauth_utils.results import load_rows, select
+from sslauth_utils.tolerance import matched_tolerances
 
+MEASURES = {
+    name: measure
+    for module in (measures, measures_attacks, measures_keys, measures_generators)
+    for name, measure in module.MEASURES.items()
+}
+#: measures that a figure draws as points, and what they are points of
+POINTS = {
+    "agreement": "agreement", "generator_agreement": "agreement",
+    "auth_success": "auth_success", "generator_success": "auth_success",
+}  # fmt: skip
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested at this size"
-
-#: (measured, low, high, n)
-Measured = tuple[float, float, float, int]
-
-
-class _Incomplete(LookupError):
-    """The rows lack one side of a comparison: a rate or a generator, say, that the profile leaves out."""
-
-
-def _wide(rows: pd.DataFrame, index: list[str], columns: str, wanted: list) -> pd.DataFrame:
-    """Similarities of the same keys side by side, a column for each of the `wanted` values of `columns`, no others."""
-    wide = rows[rows[columns].isin(wanted)].pivot_table(index=index, columns=columns, values="similarity")
-    if set(wide.columns) != set(wanted) or wide.isna().any(axis=None):
-        raise _Incomplete
-    return wide
-
-
-def _agreement(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Mean similarity, %; n counts keys x seeds."""
-    values = rows["similarity"].to_numpy(float)
-    low, high = mean_interval(values, rows["seed"].to_numpy())
-    return 100 * values.mean(), 100 * low, 100 * high, len(values)
-
-
-def _lowest_agreement(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """The lowest of the groups' mean similarities, %."""
-    groups = [_agreement(group, tau, claim) for _, group in rows.groupby(["scenario", "tamper", "strength"])]
-    return min(groups)
-
-
-def _auth_success(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Share of keys above tau, %."""
-    return _share((rows["similarity"] > tau).to_numpy())
-
-
-def _verdicts(rows: pd.DataFrame, tau: float, by: list[str]) -> pd.Series:
-    """Whether every key of a verification passes."""
-    return (rows["similarity"] > tau).groupby([rows[name] for name in by]).all()
-
-
-_ONE_VERIFICATION = ["scenario", "seed", "keys", "scheme", "tamper", "strength"]
-
-
-def _passing(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Share of verifications that pass, %; n counts verifications."""
-    return _share(_verdicts(rows, tau, _ONE_VERIFICATION).to_numpy())
-
-
-def _failing(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Share of verifications that fail, %; n counts verifications."""
-    return _share(~_verdicts(rows, tau, _ONE_VERIFICATION).to_numpy())
-
-
-def _verdicts_differ(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Share of verdicts that differ between ID and OOD keys, %."""
-    if not {"id", "ood"} <= set(rows["keys"]):
-        raise _Incomplete
-    verdicts = _verdicts(rows, tau, _ONE_VERIFICATION).unstack("keys")
-    return _share((verdicts["id"] != verdicts["ood"]).to_numpy())
-
-
-def _share(hits: np.ndarray) -> Measured:
-    low, high = share_interval(hits.sum(), len(hits))
-    return 100 * hits.mean(), 100 * low, 100 * high, len(hits)
-
-
-def _pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Trans beside DCmp for the same seed and key."""
-    return _wide(rows, ["scenario", "seed", "key"], "scheme", ["DCmp", "Trans"]).reset_index()
-
-
-def _order(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Trans minus DCmp, paired by key, in points, at the strength where it is largest."""
-    differences = []
-    for _, group in rows.groupby("strength"):
-        pairs = _pairs(group)
-        gap = (pairs["Trans"] - pairs["DCmp"]).to_numpy()
-        low, high = mean_interval(gap, pairs["seed"].to_numpy())
-        differences.append((100 * gap.mean(), 100 * low, 100 * high, len(gap)))
-    return max(differences)
-
-
-def _success_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Trans minus DCmp authentication success, paired by key, in points."""
-    pairs = _pairs(rows)
-    gap = (pairs["Trans"] > tau).to_numpy(float) - (pairs["DCmp"] > tau).to_numpy(float)
-    low, high = mean_interval(gap, pairs["seed"].to_numpy())
-    return 100 * gap.mean(), 100 * low, 100 * high, len(gap)
-
-
-def _rise(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Agreement at the second strength minus at the first, paired by key, in points."""
-    first, second = claim["where"]["strength"]
-    wide = _wide(rows, ["seed", "key"], "strength", [first, second])
-    gap = (wide[second] - wide[first]).to_numpy()
-    low, high = mean_interval(gap, wide.index.get_level_values("seed").to_numpy())
-    return 100 * gap.mean(), 100 * low, 100 * high, len(gap)
-
-
-def _kappa(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """(1 - SSIM) / (1 - cos) of the paper's Trans."""
-    table = amplification(rows, ["tamper"])
-    if table.empty or "Trans" not in set(table["scheme"]):
-        raise _Incomplete
-    line = table[table["scheme"] == "Trans"].iloc[0]
-    return line["kappa"], line["low"], line["high"], int(line["n"])
-
-
-def _kappa_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """kappa of G_min over kappa of another generator; the change in cosine cancels."""
-    wide = 1 - _wide(rows, ["seed", "scenario", "key"], "scheme", ["Trans", claim["versus"]])
-    top, bottom = wide["Trans"].to_numpy(), wide[claim["versus"]].to_numpy()
-    picks = resamples(wide.index.get_level_values("seed").to_numpy())
-    low, high = np.quantile(top[picks].mean(axis=1) / bottom[picks].mean(axis=1), [0.025, 0.975])
-    return top.mean() / bottom.mean(), low, high, len(top)
-
-
-MEASURES: dict[str, Callable[[pd.DataFrame, float, dict], Measured]] = {
-    "agreement": _agreement,
-    "lowest_agreement": _lowest_agreement,
-    "auth_success": _auth_success,
-    "passing": _passing,
-    "failing": _failing,
-    "verdicts_differ": _verdicts_differ,
-    "order": _order,
-    "success_gap": _success_gap,
-    "rise": _rise,
-    "kappa": _kappa,
-    "kappa_ratio": _kappa_ratio,
-}
 
 
 def read_claims(path: Path = CONFIG / "claims.yaml") -> list[dict[str, Any]]:
@@ -159,8 +40,8 @@ def read_claims(path: Path = CONFIG / "claims.yaml") -> list[dict[str, Any]]:
     claims = yaml.safe_load(path.read_text(encoding="utf-8"))
     needed = {"id", "source", "quantity", "paper", "notebook", "where", "measure", "rule", "tested_in"}
     for claim in claims:
-        if not needed <= set(claim) <= needed | {"versus"}:
-            raise UserError(f"{path}: claim {claim.get('id')} has the wrong fields: {set(claim) ^ needed}.")
+        if wrong := (set(claim) - {"versus", "table"}) ^ needed:
+            raise UserError(f"{path}: claim {claim.get('id')} has the wrong fields: {wrong}.")
         if claim["measure"] not in MEASURES:
             raise UserError(f"{path}: claim {claim['id']} has the unknown measure {claim['measure']!r}.")
         if len(claim["rule"]) != 1 or not set(claim["rule"]) <= {"within", "below", "above", "at_least", "at_most"}:
@@ -171,18 +52,6 @@ def read_claims(path: Path = CONFIG / "claims.yaml") -> list[dict[str, Any]]:
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: two claims have the same id.")
     return claims
-
-
-def select(rows: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
-    """The rows whose columns have the wanted value, or one of the wanted values."""
-    for column, wanted in where.items():
-        wanted = wanted if isinstance(wanted, list) else [wanted]
-        if column == "strength":
-            numbers = pd.to_numeric(rows[column], errors="coerce")
-            rows = rows.assign(strength=numbers)[np.isclose(numbers.to_numpy()[:, None], wanted).any(axis=1)]
-        else:
-            rows = rows[rows[column].isin(wanted)]
-    return rows
 
 
 def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bool:
@@ -216,22 +85,27 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
     size cannot decide shows its numbers and is not tested.
     """
     lines, cache = [], {}
-    for claim in read_claims():
-        notebook = claim["notebook"]
-        if notebook not in cache:
+
+    def rows_of(notebook: str, table: str = "rows") -> pd.DataFrame | None:
+        if (notebook, table) not in cache:
             try:
-                cache[notebook] = load_rows(profile, notebook, results)
+                cache[notebook, table] = load_rows(profile, notebook, results, table)
             except UserError:
-                cache[notebook] = None
+                cache[notebook, table] = None
+        return cache[notebook, table]
+
+    null = rows_of("03_verify_intact")
+    tolerances = None if null is None else matched_tolerances(null, tau)
+    for claim in read_claims():
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
-        rows = cache[notebook]
+        rows = rows_of(claim["notebook"], claim.get("table", "rows"))
         rows = None if rows is None else select(rows, claim["where"])
         lines.append(line)
         if rows is None or rows.empty:
             continue
         try:
-            measured, low, high, n = MEASURES[claim["measure"]](rows, tau, claim)
-        except _Incomplete:
+            measured, low, high, n = MEASURES[claim["measure"]](rows, tau, claim | {"tolerances": tolerances})
+        except Incomplete:
             continue
         line |= {"measured": measured, "low": low, "high": high, "n": n}
         if profile in claim["tested_in"]:
@@ -240,17 +114,20 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
 
 
 def printed_points(notebook: str) -> pd.DataFrame:
-    """The paper's numbers for single points of a notebook's sweep, to draw behind ours.
+    """The paper's numbers for single points of a notebook's rows, to draw behind ours.
 
     Returns:
-        Columns scenario, scheme, strength, measure (agreement or auth_success), paper.
+        Columns scenario, scheme, measure (agreement or auth_success), paper (a number), and
+        strength and tamper where the claim says them.
     """
     points = [
-        {name: claim["where"][name] for name in ("scenario", "scheme", "strength")}
-        | {"measure": claim["measure"], "paper": claim["paper"]}
+        {name: claim["where"].get(name) for name in ("scenario", "scheme", "strength", "tamper")}
+        | {"measure": POINTS[claim["measure"]], "paper": claim["paper"]}
         for claim in read_claims()
         if claim["notebook"] == notebook
-        and claim["measure"] in ("agreement", "auth_success")
-        and {"scenario", "scheme", "strength"} <= set(claim["where"])
+        and claim["measure"] in POINTS
+        and isinstance(claim["paper"], int | float)
+        and isinstance(claim["where"].get("scheme"), str)
+        and isinstance(claim["where"].get("scenario"), str)
     ]
     return pd.DataFrame(points)

@@ -174,6 +174,20 @@ def test_rows_of_all_finished_runs_in_a_fixed_order(tmp_path):
     assert (read["similarity"] == 0.1 + 0.2).all()
 
 
+def test_measures_are_read_from_their_own_files(tmp_path):
+    for folder, tables in (("cifar10-s0", ("rows", "measures")), ("cifar10-s1", ("measures",)), ("z-s0", ("rows",))):
+        for table in tables:
+            path = tmp_path / "demo" / "06_backdoor" / folder / f"{table}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"scenario,value\n{folder} {table},\n")
+    read = {table: load_rows("demo", "06_backdoor", tmp_path, table) for table in ("rows", "measures")}
+    assert read["measures"]["scenario"].tolist() == ["cifar10-s0 measures", "cifar10-s1 measures"]
+    assert read["rows"]["scenario"].tolist() == ["cifar10-s0 rows", "z-s0 rows"]
+    assert load_rows("demo", "06_backdoor", tmp_path).equals(read["rows"])
+    with pytest.raises(UserError, match=r"^There are no measures of 05_pruning in results/demo; make them with"):
+        load_rows("demo", "05_pruning", tmp_path, "measures")
+
+
 def test_missing_rows_are_told(tmp_path):
     with pytest.raises(UserError) as caught:
         load_rows("lite", "05_pruning", tmp_path)
