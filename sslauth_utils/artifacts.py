@@ -36,7 +36,7 @@ from sslauth_utils.verification import Record, enrol
 PRETRAIN, ENROL = "01_pretrain_encoders", "02_enrol_keys"
 
 
-def _find_or_make(profile: str, kind: str, address: str, make: Callable[[Path], None]) -> Path:
+def find_or_make(profile: str, kind: str, address: str, make: Callable[[Path], None]) -> Path:
     """The folder of an artifact; `make` fills it if it is not there yet.
 
     `make` gets a working folder that survives a crash (checkpoints go there) and is
@@ -55,7 +55,7 @@ def _find_or_make(profile: str, kind: str, address: str, make: Callable[[Path], 
     return folder
 
 
-def _data_files(*names: str) -> list[list[Any]]:
+def data_files(*names: str) -> list[list[Any]]:
     """Name and size of the user's own files for these data sets: another file, another artifact."""
     folder = user_data()
     stems = [name.partition(":")[0] for name in names]
@@ -77,8 +77,8 @@ def pretrained_encoder(
         knn_accuracy, linear_accuracy, chance, random_knn_accuracy (the same network
         before training), train_images, weights_sha256.
     """
-    settings = _settings(profile, PRETRAIN, scenario, seed, settings)
-    address = _encoder_address(scenario, seed, settings)
+    settings = notebook_settings(profile, PRETRAIN, scenario, seed, settings)
+    address = encoder_address(scenario, seed, settings)
 
     def make(folder: Path) -> None:
         # Imported where they are needed: who finds the artifact should not wait for them.
@@ -123,7 +123,7 @@ def pretrained_encoder(
             history=history,
         )
 
-    folder = _find_or_make(profile, f"encoder-{scenario}-s{seed}", address, make)
+    folder = find_or_make(profile, f"encoder-{scenario}-s{seed}", address, make)
     return load_encoder(folder / "encoder.safetensors"), read_json(folder / "encoder.json")
 
 
@@ -135,34 +135,31 @@ def enrolled_record(
     Args:
         profile, scenario, seed: which encoder.
         keys: "ood" for key samples from the scenario's other data set (the paper's
-            default), "id" for ones from the pre-training set.
+            default), "id" for ones from the pre-training set, "id:5" for 5 from each class
+            of it (A.2's K1; "id:100" is K2, "id:1" K3, for 100 keys). Each N draws with a
+            seed of its own, or the sets would share images.
         settings: the parameters of notebook 02; None for the profile's.
 
     Returns:
         The record and its facts: history (generator training), classes (of the keys).
 
     Raises:
-        UserError: `keys` is neither.
+        UserError: `keys` is none of these.
     """
-    if keys not in ("ood", "id"):
-        raise UserError(f"Key samples are 'ood' or 'id' (out of or in distribution), not {keys!r}.")
-    settings = _settings(profile, ENROL, scenario, seed, settings)
-    upstream = _settings(profile, PRETRAIN, scenario, seed, None)
-    address = sha256_json([
-        settings,
-        keys,
-        _encoder_address(scenario, seed, upstream),
-        _data_files(settings["key_data"]),
-        module_fingerprint("sslauth_utils.verification", "sslauth_utils.keys", "sslauth_utils.data"),
-    ])
+    origin, _, per_class = keys.partition(":")
+    if origin not in ("ood", "id") or (per_class and not per_class.isdigit()):
+        raise UserError(f"Key samples are 'ood', 'id' or 'id:N' (N from each class), not {keys!r}.")
+    settings = notebook_settings(profile, ENROL, scenario, seed, settings)
+    upstream = notebook_settings(profile, PRETRAIN, scenario, seed, None)
+    address = record_address(profile, scenario, seed, keys, settings)
 
     def make(folder: Path) -> None:
         from sslauth_utils.data import load_images
 
         encoder, _ = pretrained_encoder(profile, scenario, seed)
-        name = settings["key_data"] if keys == "ood" else upstream["pretrain_data"]
+        name = settings["key_data"] if origin == "ood" else upstream["pretrain_data"]
         source = load_images(name, "train", upstream["size"])
-        chosen = choose_keys(source.labels, settings["n_keys"], seed=seed)
+        chosen = choose_keys(source.labels, settings["n_keys"], int(per_class or 0) or None, _key_seed(keys, seed))
         history: list[dict[str, Any]] = []
         record = enrol(
             encoder.to(pick_device(settings["device"])),
@@ -182,7 +179,7 @@ def enrolled_record(
         facts["classes"] = source.classes
         write_json(folder / "facts.json", facts)
 
-    folder = _find_or_make(profile, f"record-{keys}-{scenario}-s{seed}", address, make)
+    folder = find_or_make(profile, f"record-{keys.replace(':', '')}-{scenario}-s{seed}", address, make)
     return Record.load(folder / "record.safetensors"), read_json(folder / "facts.json")
 
 
@@ -210,15 +207,37 @@ def _pretrain(
     return history
 
 
-def _settings(
+def notebook_settings(
     profile: str, notebook: str, scenario: str, seed: int, given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """The parameters of `notebook` without profile, scenario and seed: `given`, or else the profile's."""
     values = dict(load_profile(profile).parameters(notebook, scenario, seed) if given is None else given)
     for name in ("profile", "scenario", "seed"):
         values.pop(name, None)
     return values
 
 
-def _encoder_address(scenario: str, seed: int, settings: Mapping[str, Any]) -> str:
+def _key_seed(keys: str, seed: int) -> int:
+    """The seed that draws the key set `keys` for an encoder of seed `seed`."""
+    return seed + 1000 * int(keys.partition(":")[2] or 0)
+
+
+def record_address(
+    profile: str, scenario: str, seed: int, keys: str = "ood", settings: Mapping[str, Any] | None = None
+) -> str:
+    """Hash of all that `enrolled_record` depends on, the encoder included."""
+    settings = notebook_settings(profile, ENROL, scenario, seed, settings)
+    upstream = notebook_settings(profile, PRETRAIN, scenario, seed, None)
+    return sha256_json([
+        settings,
+        keys if ":" not in keys else [keys, _key_seed(keys, seed)],
+        encoder_address(scenario, seed, upstream),
+        data_files(settings["key_data"]),
+        module_fingerprint("sslauth_utils.verification", "sslauth_utils.keys", "sslauth_utils.data"),
+    ])
+
+
+def encoder_address(scenario: str, seed: int, settings: Mapping[str, Any]) -> str:
+    """Hash of all that `pretrained_encoder` depends on."""
     code = module_fingerprint("sslauth_utils.simclr", "sslauth_utils.encoders", "sslauth_utils.data")
-    return sha256_json([scenario, seed, dict(settings), _data_files(settings["pretrain_data"]), code])
+    return sha256_json([scenario, seed, dict(settings), data_files(settings["pretrain_data"]), code])

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from sslauth_utils.allocator import keep_freed_memory
 from sslauth_utils.device import pick_device, use_threads
 from sslauth_utils.files import sha256_json
 from sslauth_utils.fingerprint import notebook_fingerprint
 from sslauth_utils.paths import RESULTS
-from sslauth_utils.results import COLUMNS
+from sslauth_utils.results import COLUMNS, MEASURE_COLUMNS
 from sslauth_utils.rowlog import RowLog
 
 
@@ -40,13 +41,20 @@ class Run:
         self.device = pick_device(parameters.get("device", "auto"))
 
     def rows(self, columns: Sequence[str] = COLUMNS, **constant: Any) -> RowLog:
-        """A log for this run's rows; experiment, scenario and seed are filled in."""
+        """A log for this run's ``rows.csv``; experiment, scenario and seed are filled in."""
+        return self._log("rows", columns, constant)
+
+    def measures(self, **constant: Any) -> RowLog:
+        """A log for this run's ``measures.csv``: utility, attack success and losses, which belong to no key."""
+        return self._log("measures", MEASURE_COLUMNS, constant)
+
+    def _log(self, name: str, columns: Sequence[str], constant: Mapping[str, Any]) -> RowLog:
         fixed = {"experiment": self.notebook}
         fixed |= {name: self.parameters[name] for name in ("scenario", "seed") if name in self.parameters}
         print_of = {"parameters": self.parameters, "code": notebook_fingerprint(self.notebook)}
         # By hand a cell may have been edited and not saved, so nothing is taken over from before.
         fingerprint = sha256_json(print_of) if self.headless else sha256_json([print_of, os.getpid()])
-        return RowLog(self.folder, columns, fingerprint, fixed | constant)
+        return RowLog(self.folder, columns, fingerprint, fixed | dict(constant), name)
 
 
 def start(notebook: str, **parameters: Any) -> Run:
@@ -61,6 +69,7 @@ def start(notebook: str, **parameters: Any) -> Run:
     np.random.seed(seed)
     torch.manual_seed(seed)
     threads = use_threads()
+    keep_freed_memory()
     run = Run(notebook, parameters)
     name = torch.cuda.get_device_name() if run.device.type == "cuda" else f"CPU, {threads} thread(s)"
     print(

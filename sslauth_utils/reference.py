@@ -34,10 +34,11 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     target.mkdir(parents=True)
     shutil.copyfile(run / "summary.csv", target / "summary.csv")
     for folder in sorted(run.glob("[0-9]*")):
-        if any(folder.glob("*/rows.csv")):
-            text = load_rows(profile, folder.name, results).to_csv(index=False, lineterminator="\n")
-            with atomic(target / f"{folder.name}.csv.gz") as temporary:
-                temporary.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+        for table, ending in (("rows", ""), ("measures", ".measures")):
+            if any(folder.glob(f"*/{table}.csv")):
+                text = load_rows(profile, folder.name, results, table).to_csv(index=False, lineterminator="\n")
+                with atomic(target / f"{folder.name}{ending}.csv.gz") as temporary:
+                    temporary.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     finished = sorted(run.glob("01_pretrain_encoders/*/done.json"))
     for done in finished:
         made = [path for path in run.glob(f"artifacts/encoder-{done.parent.name}-*") if path.is_dir()]

@@ -21,13 +21,16 @@ class RowLog:
         fingerprint: of everything that the rows depend on; steps kept under another
             fingerprint are thrown away.
         constant: values that every row shares.
+        name: of the file, without ``.csv``.
     """
 
-    def __init__(self, folder: Path, columns: Sequence[str], fingerprint: str, constant: Mapping[str, Any]):
-        self.path = Path(folder) / "rows.csv"
+    def __init__(
+        self, folder: Path, columns: Sequence[str], fingerprint: str, constant: Mapping[str, Any], name: str = "rows"
+    ):
+        self.path = Path(folder) / f"{name}.csv"
         self.columns = list(columns)
         self.constant = dict(constant)
-        self._folder = Path(folder) / "rows.partial"
+        self._folder = Path(folder) / f"{name}.partial"
         self._kept = self._folder / fingerprint[:16]
         self._steps: dict[Path, list[dict[str, str]]] = {}  # in the order in which they were added
         if self._folder.is_dir():

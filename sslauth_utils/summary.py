@@ -37,7 +37,7 @@ def headline(profile: str, claims: pd.DataFrame) -> str:
         "paper": "It uses the paper's settings where the paper states them.",
     }.get(profile, "")
     return (
-        f"Of the paper's {len(claims)} claims that the notebooks touch so far, this run can decide {len(decided)}: "
+        f"Of the paper's {len(claims)} claims that the notebooks touch, this run can decide {len(decided)}: "
         f"{held} held and {len(decided) - held} did not. {sources}"
     )
 

@@ -103,8 +103,8 @@ def test_notebooks_and_their_profile_ask_for_the_same_artifacts(name):
     checked = 0
     for run in graph.profile_runs(name):
         if run.notebook in (PRETRAIN, ENROL):
-            by_profile = artifacts._settings(name, run.notebook, run.scenario, run.seed, None)
-            by_notebook = artifacts._settings(name, run.notebook, run.scenario, run.seed, run.values)
+            by_profile = artifacts.notebook_settings(name, run.notebook, run.scenario, run.seed, None)
+            by_notebook = artifacts.notebook_settings(name, run.notebook, run.scenario, run.seed, run.values)
             assert json.dumps(by_profile, sort_keys=True) == json.dumps(by_notebook, sort_keys=True)
             checked += 1
     assert checked >= 4
@@ -123,9 +123,9 @@ def test_notebooks_and_their_profile_ask_for_the_same_artifacts(name):
     ids=["scenario", "seed", "recipe", "data", "architecture", "device"],
 )
 def test_anything_else_is_another_encoder(asked, scenario, seed, changes):
-    usual = artifacts._encoder_address("cifar10", 0, settings())
-    assert artifacts._encoder_address(scenario, seed, settings(**changes)) != usual
-    assert artifacts._encoder_address("cifar10", 0, settings()) == usual
+    usual = artifacts.encoder_address("cifar10", 0, settings())
+    assert artifacts.encoder_address(scenario, seed, settings(**changes)) != usual
+    assert artifacts.encoder_address("cifar10", 0, settings()) == usual
 
 
 def test_other_code_makes_another_encoder_and_keeps_the_old_one(asked, tmp_path, monkeypatch):
@@ -139,10 +139,10 @@ def test_other_files_of_the_users_make_another_encoder(asked, monkeypatch, tmp_p
     home = tmp_path / "data"
     home.mkdir()
     monkeypatch.setenv("SSLAUTH_DATA", str(home))
-    addresses = [artifacts._encoder_address("cifar10", 0, settings())]
+    addresses = [artifacts.encoder_address("cifar10", 0, settings())]
     for name, content in (("dots.npz", b"1"), ("dots.npz", b"22"), ("dots_test.zip", b"3"), ("lines.npz", b"4")):
         (home / name).write_bytes(content)
-        addresses.append(artifacts._encoder_address("cifar10", 0, settings()))
+        addresses.append(artifacts.encoder_address("cifar10", 0, settings()))
     assert len(set(addresses)) == 4 and addresses[-1] == addresses[-2], "the other set's file does not matter"
 
 
@@ -200,7 +200,7 @@ def test_two_at_once_make_it_once(asked, tmp_path):
         (folder / "content").write_text("whole")
 
     def ask():
-        found.append((artifacts._find_or_make("tiny", "thing", "0123456789abcdef", make) / "content").read_text())
+        found.append((artifacts.find_or_make("tiny", "thing", "0123456789abcdef", make) / "content").read_text())
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
@@ -313,7 +313,7 @@ def test_a_record_follows_its_encoder(asked, tmp_path, monkeypatch):
 def test_keys_of_a_third_kind_are_told(asked):
     with pytest.raises(UserError) as caught:
         enrolled_record("tiny", "cifar10", 0, "iid")
-    assert str(caught.value) == "Key samples are 'ood' or 'id' (out of or in distribution), not 'iid'."
+    assert str(caught.value) == "Key samples are 'ood', 'id' or 'id:N' (N from each class), not 'iid'."
 
 
 def test_more_keys_than_images_are_told_and_leave_no_record(asked, tmp_path):

@@ -42,6 +42,21 @@ def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):
     assert (freeze("lite", results) / "05_pruning.csv.gz").read_bytes() == first
 
 
+def test_freeze_keeps_measures_beside_the_rows_and_only_where_there_are_some(finished):
+    results, _ = finished
+    for seed in (0, 1):
+        path = results / "lite" / "05_pruning" / f"cifar10-s{seed}" / "measures.csv"
+        path.write_text(f"scenario,seed,quantity,value\ncifar10,{seed},accuracy,0.75\n")
+    target = freeze("lite", results)
+    measures = pd.read_csv(target / "05_pruning.measures.csv.gz", dtype=str)
+    assert measures.to_dict("list") == {"scenario": ["cifar10"] * 2, "seed": ["0", "1"], "quantity": ["accuracy"] * 2,
+                                        "value": ["0.75"] * 2}  # fmt: skip
+    assert sorted(path.name for path in target.glob("*.csv.gz")) == [
+        "01_pretrain_encoders.csv.gz", "05_pruning.csv.gz", "05_pruning.measures.csv.gz"
+    ]  # fmt: skip
+    assert "similarity" in pd.read_csv(target / "05_pruning.csv.gz").columns
+
+
 def test_compare_puts_the_reference_beside(finished):
     results, _ = finished
     freeze("lite", results)

@@ -4,6 +4,7 @@ import base64
 import re
 from html.parser import HTMLParser
 
+import markupsafe
 import pandas as pd
 import pytest
 
@@ -109,7 +110,7 @@ def test_every_claim_has_its_line_with_numbers_verdict_and_rule(build, claims):
     assert [found["title"] for found in verdicts] == [rule_text(claim) for claim in read_claims()]
     for claim in claims.itertuples():
         numbers = ["", "", ""] if claim.verdict == NOT_TESTED else ["99.1235", "98.5 to 99.75", "200"]
-        quantity = claim.quantity.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        quantity = str(markupsafe.escape(claim.quantity))
         assert page.row(claim.id) == [claim.source, quantity, str(claim.paper), *numbers, claim.verdict]
 
 

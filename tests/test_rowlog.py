@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sslauth_utils.notebook import Run
+from sslauth_utils.results import COLUMNS as COLUMNS_OF_ROWS
 from sslauth_utils.rowlog import RowLog
 
 COLUMNS = ["experiment", "seed", "tamper", "strength", "key", "similarity"]
@@ -126,6 +128,35 @@ def test_a_reader_may_run_any_cell_twice(tmp_path):
 
 def test_no_rows_are_a_table_with_a_heading(tmp_path):
     assert log(tmp_path).finish().read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_two_logs_of_one_run_do_not_disturb_each_other(tmp_path):
+    rows, measures = log(tmp_path), RowLog(tmp_path, ["tamper", "value"], CODE, {}, "measures")
+    rows.add("one", [{"key": 1}])
+    measures.add("one", [{"tamper": "pruning", "value": 0.5}])
+    assert rows.finish().name == "rows.csv"
+    again = RowLog(tmp_path, ["tamper", "value"], CODE, {}, "measures")
+    assert again.has("one") and not again.has("two"), "finishing the one keeps the steps of the other"
+    assert again.finish().read_text() == "tamper,value\npruning,0.5\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["measures.csv", "rows.csv"]
+
+
+def test_a_notebooks_rows_and_measures_are_two_files_with_what_it_always_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSLAUTH_RUN_DIR", str(tmp_path))
+    run = Run("05_pruning", {"scenario": "cifar10", "seed": 3})
+    measured = {"quantity": "accuracy", "value": 0.25, "n": 80}
+    for table, line in (
+        (run.rows(keys="ood"), {"key": 0, "similarity": 0.5}),
+        (run.measures(tamper="pruning"), measured),
+    ):
+        table.add("step", [line])
+        table.finish()
+    assert (tmp_path / "rows.csv").read_text().splitlines() == [
+        ",".join(COLUMNS_OF_ROWS), "05_pruning,cifar10,3,ood,,,,0,0.5"
+    ]  # fmt: skip
+    assert (tmp_path / "measures.csv").read_text().splitlines() == [
+        "experiment,scenario,seed,tamper,strength,quantity,value,n", "05_pruning,cifar10,3,pruning,,accuracy,0.25,80"
+    ]  # fmt: skip
 
 
 def test_an_unknown_column_is_an_error(tmp_path):
