@@ -38,6 +38,7 @@ from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.data import load_images
 from sslauth_utils.device import autocast, pick_device
 from sslauth_utils.encoders import build_encoder
+from sslauth_utils.layout import fast_layout
 
 LOADER, PUBLIC, PUBLIC_FAST = "public, float32, with loader", "public step, float32", "public step, bfloat16"
 OURS32, OURS = "ours, float32", "ours, as used"
@@ -116,7 +117,7 @@ class Ours:
         self.once = time.perf_counter() - start
         if not fast:
             self.losses.arithmetic = contextlib.nullcontext()
-        folded.to(memory_format=torch.channels_last)
+        folded.to(memory_format=fast_layout(folded))
         self.optimiser = case.optimiser([p for p in folded.parameters() if p.requires_grad], fused=True)
         self.generator = torch.Generator().manual_seed(0)
 

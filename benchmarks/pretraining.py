@@ -30,6 +30,7 @@ from sslauth_utils.data import Images, load_images
 from sslauth_utils.device import pick_device
 from sslauth_utils.downstream import chance, knn_accuracy
 from sslauth_utils.encoders import build_encoder, encode
+from sslauth_utils.layout import fast_layout
 from sslauth_utils.simclr import SimCLRSettings, gradients, projection_head, training_step
 
 FLOAT32, BFLOAT16 = "lightly float32", "lightly bfloat16"
@@ -120,7 +121,7 @@ class Ours(Contender):
 
     def prepare(self, head: nn.Module, fast: bool) -> None:
         self.model = nn.ModuleDict({"encoder": self.encoder, "head": head}).to(self.device).train()
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=fast_layout(self.model))
         self.images, self.generator = self.train.images.to(self.device), torch.Generator().manual_seed(0)
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True

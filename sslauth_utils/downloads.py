@@ -1,4 +1,7 @@
-"""torchvision's data sets, downloaded once into ``data/`` with their checksums."""
+"""torchvision's data sets, downloaded once into ``data/`` with their checksums.
+
+torchvision is imported where it is needed: that takes seconds, which notebooks on other images do without.
+"""
 
 import http.client
 import socket
@@ -11,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from PIL import Image
-from torchvision import datasets
 
 from sslauth_utils.arrays import decode_all, resized_arrays
 from sslauth_utils.cache import cached
@@ -23,11 +25,15 @@ _DIGITS = [str(digit) for digit in range(10)]
 
 
 def _cifar10(root: Path, split: str, size: int) -> Pixels:
+    from torchvision import datasets
+
     data = datasets.CIFAR10(root, train=split == "train", download=True)
     return Pixels(resized_arrays(data.data, size), np.array(data.targets, dtype=np.int64), list(data.classes))
 
 
 def _stl10(root: Path, split: str, size: int) -> Pixels:
+    from torchvision import datasets
+
     data = datasets.STL10(root, split=split, download=True)
     return Pixels(
         resized_arrays(data.data.transpose(0, 2, 3, 1), size), data.labels.astype(np.int64), list(data.classes)
@@ -35,16 +41,22 @@ def _stl10(root: Path, split: str, size: int) -> Pixels:
 
 
 def _svhn(root: Path, split: str, size: int) -> Pixels:
+    from torchvision import datasets
+
     data = datasets.SVHN(root, split=split, download=True)
     return Pixels(resized_arrays(data.data.transpose(0, 2, 3, 1), size), data.labels.astype(np.int64), _DIGITS)
 
 
 def _mnist(root: Path, split: str, size: int) -> Pixels:
+    from torchvision import datasets
+
     data = datasets.MNIST(root, train=split == "train", download=True)
     return Pixels(resized_arrays(data.data.numpy()[..., None], size), data.targets.numpy().astype(np.int64), _DIGITS)
 
 
 def _gtsrb(root: Path, split: str, size: int) -> Pixels:
+    from torchvision import datasets
+
     data = datasets.GTSRB(root, split=split, download=True)
     labels: list[int] = []
 

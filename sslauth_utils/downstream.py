@@ -6,7 +6,6 @@ monitor, cheap and without training.
 """
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,6 +70,8 @@ def linear_accuracy(
     _check(train_features, train_labels, test_features, test_labels)
     if len(train_labels.unique()) < 2:
         raise UserError("A linear probe needs training images of at least two classes.")
+    from sklearn.linear_model import LogisticRegression  # here, because it takes seconds to import
+
     probe = LogisticRegression(C=strength, max_iter=1000)
     probe.fit(F.normalize(train_features.float(), dim=1).numpy(), train_labels.numpy())
     return float(probe.score(F.normalize(test_features.float(), dim=1).numpy(), test_labels.numpy()))

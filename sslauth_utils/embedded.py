@@ -5,15 +5,13 @@ into tiles of which some are test only, shapes are drawn from separate random
 streams, digits are separate scans.
 """
 
+import importlib.metadata
+import importlib.util
 from functools import partial
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-import skimage
-import sklearn
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from sslauth_utils import shapes
 from sslauth_utils.errors import UserError
@@ -21,22 +19,22 @@ from sslauth_utils.pixels import Pixels, square
 
 # class: (package that ships the photograph, path inside it)
 _PHOTOS = {
-    "pagoda": (sklearn, "datasets/images/china.jpg"),
-    "flower": (sklearn, "datasets/images/flower.jpg"),
-    "admiral": (matplotlib, "mpl-data/sample_data/grace_hopper.jpg"),
-    "astronaut": (skimage, "data/astronaut.png"),
-    "cat": (skimage, "data/chelsea.png"),
-    "coffee": (skimage, "data/coffee.png"),
-    "galaxies": (skimage, "data/hubble_deep_field.jpg"),
-    "tissue": (skimage, "data/ihc.png"),
-    "motorcycle": (skimage, "data/motorcycle_left.png"),
-    "retina": (skimage, "data/retina.jpg"),
-    "rocket": (skimage, "data/rocket.jpg"),
-    "bricks": (skimage, "data/brick.png"),
-    "grass": (skimage, "data/grass.png"),
-    "gravel": (skimage, "data/gravel.png"),
-    "coins": (skimage, "data/coins.png"),
-    "cameraman": (skimage, "data/camera.png"),
+    "pagoda": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "admiral": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "cat": ("skimage", "data/chelsea.png"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "galaxies": ("skimage", "data/hubble_deep_field.jpg"),
+    "tissue": ("skimage", "data/ihc.png"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "retina": ("skimage", "data/retina.jpg"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+    "bricks": ("skimage", "data/brick.png"),
+    "grass": ("skimage", "data/grass.png"),
+    "gravel": ("skimage", "data/gravel.png"),
+    "coins": ("skimage", "data/coins.png"),
+    "cameraman": ("skimage", "data/camera.png"),
 }
 _TILES = 4  # a photograph is 4 x 4 tiles
 _TEST_TILES = [(0, 1), (1, 3), (2, 0), (3, 2)]  # (row, column): one in every row and column
@@ -69,11 +67,13 @@ def embedded_photos(split: str, size: int = 32) -> Pixels:
     return Pixels(images.reshape(-1, 3, size, size), labels, classes)
 
 
-def _photo(package, inside: str) -> Image.Image:
-    path = Path(package.__file__).parent / inside
+def _photo(package: str, inside: str) -> Image.Image:
+    path = Path(importlib.util.find_spec(package).origin).parent / inside  # found, not imported: that takes seconds
     if not path.is_file():
+        [distribution] = importlib.metadata.packages_distributions()[package]
+        version = importlib.metadata.version(distribution)
         raise UserError(
-            f"The photograph {inside} is not in the installed package {package.__name__} {package.__version__}; "
+            f"The photograph {inside} is not in the installed package {package} {version}; "
             "install the version that requirements.lock names."
         )
     with Image.open(path) as image:
@@ -121,6 +121,8 @@ def embedded_digits(split: str, size: int = 32) -> Pixels:
     Test is the last 360 in the file's order, train the 1,437 before them: real
     images for a downstream task.
     """
+    from sklearn.datasets import load_digits  # here, because it takes seconds to import
+
     digits = load_digits()
     part = slice(-_DIGITS_TEST, None) if split == "test" else slice(None, -_DIGITS_TEST)
     scans = np.rint(digits.images[part] * (255 / 16)).astype(np.uint8)

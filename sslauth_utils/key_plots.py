@@ -162,7 +162,8 @@ def fig_key_shift(measures: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     """Fig. 10: "the changes in distributions after pruning", ID against OOD keys.
 
     Left and middle, features before and after on common axes (the first two principal components of the
-    clean features of both kinds of keys), a line for each key; right, the keys' cosines at the same rate.
+    clean features of both kinds of keys), a line for each key; right, the share of keys below each cosine at the
+    same rate.
     Of several seeds the first is shown: each encoder has axes of its own.
 
     Args:
@@ -170,6 +171,8 @@ def fig_key_shift(measures: pd.DataFrame, rows: pd.DataFrame) -> Figure:
             clean or pruning, strength the rate, n the key.
         rows: of the same notebook, for the similarities.
     """
+    import seaborn as sns  # here, because it takes seconds to import
+
     measures = measures[measures["quantity"].str.match(r"pc[12] (id|ood)$")]
     scenarios = _scenarios(measures)
     figure, axes = plt.subplots(len(scenarios), 3, figsize=(PAGE, 2.3 * len(scenarios) + 0.3), squeeze=False)
@@ -188,13 +191,12 @@ def fig_key_shift(measures: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         _share_limits(line[0], line[1])
         chosen = rows[(rows["scenario"] == scenario) & (rows["seed"] == seed) & (rows["scheme"] == "DCmp")]
         chosen = chosen[(chosen["tamper"] == "pruning") & np.isclose(pd.to_numeric(chosen["strength"]), rate)]
-        bins = np.histogram_bin_edges(chosen.loc[chosen["keys"].isin(ORIGINS), "similarity"], 20)
         for keys, (origin, style) in ORIGINS.items():
-            line[2].hist(
-                chosen.loc[chosen["keys"] == keys, "similarity"], bins, histtype="step", linestyle=style,
-                linewidth=1.4, color=KEY_COLOURS[keys], label=origin,
+            sns.ecdfplot(
+                x=chosen.loc[chosen["keys"] == keys, "similarity"], ax=line[2], linestyle=style,
+                color=KEY_COLOURS[keys], label=origin,
             )
-        line[2].set(title=f"pruned by {100 * rate:g} %", xlabel="cosine to the clean feature", ylabel="keys")
+        line[2].set(title=f"pruned by {100 * rate:g} %", xlabel="cosine to the clean feature", ylabel="keys below, share")
     figure.tight_layout()
     marks = [axis.get_legend_handles_labels() for axis in axes[0, :2]]
     named = {label: handle for handles, labels in marks for handle, label in zip(handles, labels, strict=True)}

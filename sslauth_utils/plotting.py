@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -29,19 +28,39 @@ SCENARIOS = {"cifar10": "CIFAR-10 encoder, ImageNet keys", "imagenet": "ImageNet
 
 def use_style() -> None:
     """Set the suite's look: small sans type, embedded fonts, quiet axes."""
-    sns.set_theme(context="paper", style="ticks", font="DejaVu Sans")
     plt.rcParams.update(
         {
+            "font.family": "DejaVu Sans",
+            "font.size": 9.6,
+            "text.color": ".15",
+            "axes.labelcolor": ".15",
+            "axes.edgecolor": ".15",
+            "axes.linewidth": 1.0,
+            "axes.axisbelow": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": 9,
             "axes.labelsize": 8.5,
             "xtick.labelsize": 8,
             "ytick.labelsize": 8,
+            "xtick.color": ".15",
+            "ytick.color": ".15",
+            "xtick.major.size": 4.8,
+            "ytick.major.size": 4.8,
+            "xtick.major.width": 1.0,
+            "ytick.major.width": 1.0,
+            "xtick.minor.size": 3.2,
+            "ytick.minor.size": 3.2,
+            "xtick.minor.width": 0.8,
+            "ytick.minor.width": 0.8,
             "legend.fontsize": 8,
             "legend.frameon": False,
             "lines.linewidth": 1.4,
             "lines.markersize": 4,
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            "patch.linewidth": 0.8,
             "figure.dpi": 110,
             "savefig.dpi": 200,
             "pdf.fonttype": 42,  # TrueType, so that journals accept the fonts
@@ -334,7 +353,7 @@ def show_images(rows: Sequence[Tensor], names: Sequence[str], columns: int = 10)
         for axis, image in zip(line, images[:columns], strict=True):
             axis.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            sns.despine(ax=axis, left=True, bottom=True)
+            axis.spines[:].set_visible(False)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
 

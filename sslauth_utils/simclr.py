@@ -22,6 +22,7 @@ from sslauth_utils.augment import two_views
 from sslauth_utils.device import autocast
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import sha256_json
+from sslauth_utils.layout import fast_layout, training_layout
 from sslauth_utils.tensors import sha256_tensors
 
 WARM_UP = 0.05  # part of all steps over which the cosine schedule's rate rises from 0
@@ -191,7 +192,7 @@ def pretrain(
     model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device).train()
     images = images.to(device)
     batches = len(images) // settings.batch_size
-    with training.channels_last(model), training.reproducible(device):
+    with training_layout(model), training.reproducible(device):
         optimiser = torch.optim.Adam(
             model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
@@ -238,7 +239,7 @@ def gradients(model: nn.ModuleDict, views: Tensor, temperature: float) -> Tensor
     """
     model.zero_grad(set_to_none=True)
     with autocast(views.device):
-        projections = model["head"](model["encoder"](views.contiguous(memory_format=torch.channels_last)))
+        projections = model["head"](model["encoder"](views.contiguous(memory_format=fast_layout(model))))
     loss = nt_xent(projections, temperature)
     loss.backward()
     return loss.detach()

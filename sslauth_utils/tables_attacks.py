@@ -64,7 +64,8 @@ def tolerance_table(
             differ = verdicts["DCmp matched"] != verdicts["Trans"]
             lines.append(line | {"matched DCmp ≠ Trans": f"{int(differ.sum())} of {len(differ)}"})
     tightest = ", ".join(
-        f"{scenario}, seed {seed}: {100 * value.tau:.5f} %" + (f" ({value.disagreements} left over)" if value.disagreements else "")
+        f"{scenario}, seed {seed}: {100 * value.tau:.5f} %"
+        + (f" ({value.disagreements} left over)" if value.disagreements else "")
         for (scenario, seed), value in tolerances.items()
     )
     text = (

@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,6 @@ def _epoch(
         progress.set_postfix(epoch=epoch, loss=f"{values['loss']:.3f}", images_s=f"{speed:.0f}", refresh=False)
         progress.update()
     return {"epoch": epoch} | {part: total / batches for part, total in totals.items()} | {"images_per_second": speed}
-
-
-@contextmanager
-def channels_last(model: nn.Module) -> Iterator[None]:
-    """Channels-last weights while training, contiguous ones afterwards, as pruning needs them; no gradients left."""
-    model.to(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        model.zero_grad(set_to_none=True)
-        model.to(memory_format=torch.contiguous_format)
 
 
 def reproducible(device: torch.device) -> Any:

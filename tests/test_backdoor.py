@@ -47,7 +47,7 @@ def pictures(count, seed):
 def encoder():
     """Untrained, but with statistics and affine parts of its batch norms as after training."""
     torch.manual_seed(0)
-    network = build_encoder("resnet18", 4)
+    network = build_encoder("resnet18", 8)
     images, _ = pictures(96, 0)
     with torch.no_grad():
         for _ in range(20):
@@ -285,7 +285,7 @@ def task():
     return DownstreamTask(train, test, 2, TRIGGER, ClassifierSettings(60, 32, 1e-3))
 
 
-RECIPE = BackdoorSettings(epochs=20, batch_size=32, learning_rate=0.05)
+RECIPE = BackdoorSettings(epochs=40, batch_size=32, learning_rate=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +336,7 @@ def test_the_tampered_encoder_is_ready_for_use(attacked):
     _, tampered, history, seen = attacked
     assert not any(m.training for m in tampered.modules())
     assert all(p.requires_grad and p.grad is None and p.is_contiguous() for p in tampered.parameters())
-    assert [row["seen"] for row in history] == list(range(1, 21))
+    assert [row["seen"] for row in history] == list(range(1, RECIPE.epochs + 1))
     assert not any(training for training, _ in seen)
     assert len({sha for _, sha in seen}) == 20 and seen[-1][1] == tampered.sha256()
     parts = {"epoch", "loss", "effectiveness", "reference", "utility", "images_per_second", "seen"}

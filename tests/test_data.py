@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets
 
-from sslauth_utils import cache, data, downloads
+from sslauth_utils import cache, data
 from sslauth_utils.data import balanced, known_names, load_images
 from sslauth_utils.errors import UserError
 
@@ -561,7 +561,7 @@ class Fake:
 
 @pytest.mark.parametrize("name", ["stl10", "svhn", "gtsrb"])
 def test_torchvisions_layouts(monkeypatch, name):
-    monkeypatch.setattr(downloads.datasets, name.upper(), Fake)
+    monkeypatch.setattr(datasets, name.upper(), Fake)
     images = load_images(name, "test", size=96)
     assert np.array_equal(images.images.numpy(), Fake.data)
     assert images.labels.tolist() == [3, 1, 0, 2] and isinstance(images.classes, list) and len(images.classes) >= 4

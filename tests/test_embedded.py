@@ -72,8 +72,9 @@ def test_photo_patches_of_the_splits_share_no_pixel(monkeypatch, tmp_path):
     painted = np.stack([grey] * 3, axis=2)
     painted[embedded._test_mask(height, width), 0] = 255
     Image.fromarray(painted).save(tmp_path / "painted.png")
-    monkeypatch.setattr(embedded, "_PHOTOS", {"painted": (embedded.skimage, "painted.png")})
-    monkeypatch.setattr(embedded.skimage, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(embedded, "_PHOTOS", {"painted": ("album", "painted.png")})
+    (tmp_path / "album.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     assert (embedded_photos("test").images[:, 0] == 255).all()
     assert (embedded_photos("train").images[:, 0] < 100).all()
 
@@ -88,7 +89,7 @@ def test_photo_patches_are_not_empty(sets):
 
 
 def test_a_missing_photograph_is_named(monkeypatch):
-    monkeypatch.setattr(embedded, "_PHOTOS", {"nothing": (embedded.skimage, "data/nothing.png")})
+    monkeypatch.setattr(embedded, "_PHOTOS", {"nothing": ("skimage", "data/nothing.png")})
     with pytest.raises(
         UserError, match=r"data/nothing\.png is not in the installed package skimage.*requirements\.lock"
     ):

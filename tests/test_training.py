@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 
 from sslauth_utils.errors import UserError
-from sslauth_utils.training import channels_last, train
+from sslauth_utils.training import train
 
 COUNT, BATCH = 14, 4  # three batches, two images left out
 
@@ -177,19 +177,3 @@ def test_after_epoch_may_stop_the_run(tmp_path):
     with pytest.raises(UserError, match=r"^It does not learn\.$"):
         toy.train(checkpoint=file, after_epoch=give_up)
     assert torch.equal(toy.weights(), good.weights()) and epochs_saved(file) == 2
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_weights_are_channels_last_while_training_only(fails):
-    model = nn.Conv2d(3, 5, 3)
-    weight, values = model.weight, model.weight.detach().clone()
-    try:
-        with channels_last(model):
-            assert model.weight.is_contiguous(memory_format=torch.channels_last)
-            model(torch.ones(1, 3, 4, 4)).sum().backward()
-            if fails:
-                raise Killed
-    except Killed:
-        assert fails
-    assert model.weight is weight and model.weight.is_contiguous() and torch.equal(model.weight, values)
-    assert model.weight.grad is None

@@ -25,6 +25,7 @@ from sslauth_utils.device import autocast
 from sslauth_utils.encoders import ResNet, ResNetBlock, encode
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import sha256_json
+from sslauth_utils.layout import fast_layout, training_layout
 from sslauth_utils.tensors import sha256_tensors
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
@@ -125,7 +126,7 @@ def backdoor(
     images = {"shadow": shadow, "references": references, "keys": keys if keys is not None else shadow[:0]}
     run = sha256_json([asdict(settings), asdict(trigger), start, sha256_tensors(images)])
     parameters = [parameter for parameter in folded.parameters() if parameter.requires_grad]
-    with training.channels_last(folded), training.reproducible(device):
+    with training_layout(folded), training.reproducible(device):
         optimiser = torch.optim.SGD(
             parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
@@ -192,7 +193,7 @@ class BackdoorLoss:
         # One pass for all: in eval mode no image of a batch influences another.
         pixels = torch.cat([augmented, torch.cat(groups).float() / 255])
         with self.arithmetic:
-            features = self.trainee(pixels.contiguous(memory_format=torch.channels_last))
+            features = self.trainee(pixels.contiguous(memory_format=fast_layout(self.trainee)))
         features = F.normalize(features.float(), dim=1)
         sizes = [len(augmented), *map(len, groups)]
         of_augmented, of_images, of_triggered, of_references, *of_keys = features.split(sizes)

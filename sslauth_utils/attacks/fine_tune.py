@@ -22,6 +22,7 @@ from sslauth_utils import simclr, training
 from sslauth_utils.device import autocast
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import sha256_json
+from sslauth_utils.layout import fast_layout, training_layout
 from sslauth_utils.tensors import sha256_tensors
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
@@ -95,13 +96,13 @@ def fine_tune(
     start = sha256_tensors(encoder.state_dict())
     run = sha256_json([asdict(settings), start, sha256_tensors({"images": images, "labels": labels})])
     images, labels = images.to(device), labels.to(device)
-    with training.channels_last(model), training.reproducible(device):
+    with training_layout(model), training.reproducible(device):
         adam = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
 
         def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
             adam.zero_grad(set_to_none=True)
             indices = indices.to(device)
-            pixels = (images[indices].float() / 255).contiguous(memory_format=torch.channels_last)
+            pixels = (images[indices].float() / 255).contiguous(memory_format=fast_layout(model))
             with autocast(device):
                 scores = model["head"](model["encoder"](pixels))
             loss = F.cross_entropy(scores.float(), labels[indices])
