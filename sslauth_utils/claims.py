@@ -38,20 +38,29 @@ def read_claims(path: Path = CONFIG / "claims.yaml") -> list[dict[str, Any]]:
         UserError: an unknown or missing field, measure or rule, or an id used twice.
     """
     claims = yaml.safe_load(path.read_text(encoding="utf-8"))
-    needed = {"id", "source", "quantity", "paper", "notebook", "where", "measure", "rule", "tested_in"}
     for claim in claims:
-        if wrong := (set(claim) - {"versus", "table"}) ^ needed:
-            raise UserError(f"{path}: claim {claim.get('id')} has the wrong fields: {wrong}.")
-        if claim["measure"] not in MEASURES:
-            raise UserError(f"{path}: claim {claim['id']} has the unknown measure {claim['measure']!r}.")
-        if len(claim["rule"]) != 1 or not set(claim["rule"]) <= {"within", "below", "above", "at_least", "at_most"}:
-            raise UserError(f"{path}: claim {claim['id']} has the unknown rule {claim['rule']}.")
-        if "within" in claim["rule"] and not isinstance(claim["paper"], int | float):
-            raise UserError(f"{path}: claim {claim['id']} is decided by a distance, but states no number.")
+        check_fields(claim, {"id", "source", "paper", "tested_in"}, f"{path}: claim {claim.get('id')}")
     ids = [claim["id"] for claim in claims]
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: two claims have the same id.")
     return claims
+
+
+def check_fields(claim: dict[str, Any], own: set[str], where: str) -> None:
+    """See that `claim` has what `measure` and `holds` need, and the fields `own` beside.
+
+    Raises:
+        UserError: an unknown or missing field, measure or rule; `where` begins the sentence.
+    """
+    needed = own | {"quantity", "notebook", "where", "measure", "rule"}
+    if wrong := (set(claim) - {"versus", "table"}) ^ needed:
+        raise UserError(f"{where} has the wrong fields: {wrong}.")
+    if claim["measure"] not in MEASURES:
+        raise UserError(f"{where} has the unknown measure {claim['measure']!r}.")
+    if len(claim["rule"]) != 1 or not set(claim["rule"]) <= {"within", "below", "above", "at_least", "at_most"}:
+        raise UserError(f"{where} has the unknown rule {claim['rule']}.")
+    if "within" in claim["rule"] and not isinstance(claim["paper"], int | float):
+        raise UserError(f"{where} is decided by a distance, but states no number.")
 
 
 def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bool:
@@ -78,35 +87,49 @@ def rule_text(claim: dict[str, Any]) -> str:
     }[kind]
 
 
+class Results:
+    """The rows of a profile, each table read once, and what claims measure in them."""
+
+    def __init__(self, profile: str, tau: float, results: Path = RESULTS):
+        self.profile, self.tau, self._results = profile, tau, results
+        self._tables: dict[tuple[str, str], pd.DataFrame | None] = {}
+        null = self._rows("03_verify_intact", "rows")
+        self._tolerances = None if null is None else matched_tolerances(null, tau)
+
+    def _rows(self, notebook: str, table: str) -> pd.DataFrame | None:
+        if (notebook, table) not in self._tables:
+            try:
+                self._tables[notebook, table] = load_rows(self.profile, notebook, self._results, table)
+            except UserError:
+                self._tables[notebook, table] = None
+        return self._tables[notebook, table]
+
+    def measure(self, claim: dict[str, Any]) -> measures.Measured | None:
+        """(measured, low, high, n), or None where the rows, or some of them, are missing."""
+        rows = self._rows(claim["notebook"], claim.get("table", "rows"))
+        rows = None if rows is None else select(rows, claim["where"])
+        if rows is None or rows.empty:
+            return None
+        try:
+            return MEASURES[claim["measure"]](rows, self.tau, claim | {"tolerances": self._tolerances})
+        except Incomplete:
+            return None
+
+
 def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
     """All claims against the rows of `profile`: the columns of summary.csv.
 
     A claim without (all) its rows keeps empty numbers and is not tested; one that this profile's
     size cannot decide shows its numbers and is not tested.
     """
-    lines, cache = [], {}
-
-    def rows_of(notebook: str, table: str = "rows") -> pd.DataFrame | None:
-        if (notebook, table) not in cache:
-            try:
-                cache[notebook, table] = load_rows(profile, notebook, results, table)
-            except UserError:
-                cache[notebook, table] = None
-        return cache[notebook, table]
-
-    null = rows_of("03_verify_intact")
-    tolerances = None if null is None else matched_tolerances(null, tau)
+    lines, results_of = [], Results(profile, tau, results)
     for claim in read_claims():
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
-        rows = rows_of(claim["notebook"], claim.get("table", "rows"))
-        rows = None if rows is None else select(rows, claim["where"])
         lines.append(line)
-        if rows is None or rows.empty:
+        found = results_of.measure(claim)
+        if found is None:
             continue
-        try:
-            measured, low, high, n = MEASURES[claim["measure"]](rows, tau, claim | {"tolerances": tolerances})
-        except Incomplete:
-            continue
+        measured, low, high, n = found
         line |= {"measured": measured, "low": low, "high": high, "n": n}
         if profile in claim["tested_in"]:
             line["verdict"] = REPRODUCED if holds(claim, measured, low, high) else NOT_REPRODUCED

@@ -118,7 +118,8 @@ def _make(python: Path) -> None:
         create = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
         _call([*create, str(OWN)], "create it; on Debian and Ubuntu the package python3-venv may be missing")
     if uv:
-        install = [uv, "pip", "install", "--python", str(python)]
+        # Compiled now, as pip does: where Python may not write bytecode, every notebook would compile PyTorch anew.
+        install = [uv, "pip", "install", "--compile-bytecode", "--python", str(python)]
     else:
         if not _runs(python, "-m", "pip", "--version"):
             _call([str(python), "-m", "ensurepip"], "get pip into it; remove .venv and run again")

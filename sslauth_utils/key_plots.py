@@ -196,7 +196,7 @@ def fig_key_shift(measures: pd.DataFrame, rows: pd.DataFrame) -> Figure:
                 x=chosen.loc[chosen["keys"] == keys, "similarity"], ax=line[2], linestyle=style,
                 color=KEY_COLOURS[keys], label=origin,
             )
-        line[2].set(title=f"pruned by {100 * rate:g} %", xlabel="cosine to the clean feature", ylabel="keys below, share")
+        line[2].set(title=f"pruned by {100 * rate:g} %", xlabel="cosine to the clean feature", ylabel="share of keys")
     figure.tight_layout()
     marks = [axis.get_legend_handles_labels() for axis in axes[0, :2]]
     named = {label: handle for handles, labels in marks for handle, label in zip(handles, labels, strict=True)}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sslauth_utils.measures import Incomplete, Measure, Measured, wide_form
-from sslauth_utils.results import mean_interval
+from sslauth_utils.results import amplification, mean_interval, resamples
 
 
 def _generators(rows: pd.DataFrame, schemes: list[str]) -> np.ndarray:
@@ -93,7 +93,42 @@ def _form_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return min(gaps) if "above" in claim["rule"] else max(gaps)
 
 
+def _form_kappa(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """(1 - similarity after the form `versus`) / (1 - cos of the feature itself): how much that form magnifies."""
+    wide = 1 - wide_form(rows, ["scenario", "seed", "tamper", "key"], "scheme", ["DCmp", claim["versus"]])
+    form, feature = wide[claim["versus"]].to_numpy(), wide["DCmp"].to_numpy()
+    picks = resamples(wide.index.get_level_values("seed").to_numpy())
+    low, high = np.quantile(form[picks].mean(axis=1) / feature[picks].mean(axis=1), [0.025, 0.975])
+    return form.mean() / feature.mean(), low, high, len(form)
+
+
+def _kappa_unevenness(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """The largest kappa of a tamper over the smallest, Trans against DCmp: 1 if all changes are magnified alike."""
+    table = amplification(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["tamper"])
+    if len(table) < 2:
+        raise Incomplete
+    top, bottom = table.loc[table["kappa"].idxmax()], table.loc[table["kappa"].idxmin()]
+    return (
+        top["kappa"] / bottom["kappa"], max(1.0, top["low"] / bottom["high"]), top["high"] / bottom["low"],
+        int(table["n"].sum()),
+    )  # fmt: skip
+
+
+def _value_mean(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Mean of a number from measures.csv over encoders and generators, with a 95 % interval by Student's t."""
+    from scipy.stats import t
+
+    values = rows["value"].to_numpy(float)
+    if len(values) < 2:
+        raise Incomplete
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half, len(values)
+
+
 MEASURES: dict[str, Measure] = {
+    "form_kappa": _form_kappa,
+    "kappa_unevenness": _kappa_unevenness,
+    "value_mean": _value_mean,
     "generator_agreement": _generator_agreement,
     "generator_success": _generator_success,
     "generator_gap": _generator_gap,

@@ -1,10 +1,13 @@
 """Freeze a finished run as the reference that later runs are compared with.
 
     python -m sslauth_utils.reference lite
+    python -m sslauth_utils.reference lite --restore
 
-Copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
+The first copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
 (one compressed CSV each), the encoders (safetensors with their JSON), and where they
 came from (``provenance.json``). Figures and report are committed where they lie.
+The second lays the reference's rows out as if the profile had been run, so that
+``./run_all.sh --profile lite --figures-only`` redraws the reference figures on any machine.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from sslauth_utils.errors import UserError
-from sslauth_utils.files import atomic, read_json, write_json
+from sslauth_utils.files import atomic, read_json, write_json, write_text
 from sslauth_utils.paths import RESULTS
 from sslauth_utils.results import load_rows
 
@@ -53,6 +56,30 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     return target
 
 
+def restore(profile: str, results: Path = RESULTS) -> Path:
+    """Lay the reference's rows out as a run's, ``results/<profile>/...``; returns that folder.
+
+    Only rows and measures come back: the next real run of the profile runs every notebook.
+
+    Raises:
+        UserError: there is no reference for `profile`, or a run of it lies there already.
+    """
+    source, run = results / "reference" / profile, results / profile
+    tables = sorted(source.glob("[0-9]*.csv.gz"))
+    if not tables:
+        raise UserError(f"There is no reference run of profile {profile} in results/reference.")
+    if run.exists():
+        raise UserError(f"results/{profile} is there already; move it away first: restoring would overwrite its rows.")
+    for path in tables:
+        name = path.name.removesuffix(".csv.gz")
+        table = "measures" if name.endswith(".measures") else "rows"
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for (scenario, seed), part in rows.groupby(["scenario", "seed"], sort=False):
+            target = run / name.removesuffix(".measures") / f"{scenario}-s{seed}" / f"{table}.csv"
+            write_text(target, part.to_csv(index=False, lineterminator="\n"))
+    return run
+
+
 def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame | None:
     """This run's claims beside the reference run's, or None if there is no reference for `profile`.
 
@@ -81,8 +108,11 @@ def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", help="whose finished run")
+    parser.add_argument("--restore", action="store_true", help="the other way: from the reference to results/<profile>")
+    options = parser.parse_args()
     try:
-        print(f"Written: {freeze(parser.parse_args().profile).relative_to(RESULTS.parent)}")
+        folder = restore(options.profile) if options.restore else freeze(options.profile)
+        print(f"Written: {folder.relative_to(RESULTS.parent)}")
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,12 +3,14 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
 
 from sslauth_utils.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, read_claims, rule_text
 from sslauth_utils.files import write_text
+from sslauth_utils.findings import NO_ROWS, NOT_SUPPORTED, SUPPORTED, UNEXPLAINED
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -41,6 +43,8 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
   border: 1px solid var(--line); } 
   figcaption { font-size: .9rem; color: var(--quiet); margin-top: .4rem; max-width: 46rem; }
 .scroll { overflow-x: auto; }
+.reason { border-left: 3px solid var(--line); padding-left: 1rem; margin: 1.4rem 0; }
+.reason p { margin: .3rem 0; } .reason a { overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   .claims thead { display: none; }
   .claims tr { display: block; border-bottom: 1px solid var(--line); padding: .7rem 0; }
@@ -75,6 +79,22 @@ the claim; our number is shown all the same.</p>
 <td data-name=""><span class="verdict {{ line.kind }}" title="{{ line.rule }}">{{ line.verdict }}</span></td></tr>
 {% endfor %}</tbody></table>
 
+{% if reasons %}<h2>What did not reproduce, and why</h2>
+<p class="quiet">Each reason was written down after its claims had failed, together with what must be measured if it is
+right; the measurements are of the same run (<code>config/findings.yaml</code>). A reason that is not supported is
+none.</p>
+{% for reason in reasons %}<section class="reason">
+<p>{% if reason.text %}{{ reason.text }}{% else %}<b>No reason found.</b>{% endif %}</p>
+<p class="quiet">Claims:
+{% for claim in reason.claims %}<a href="#{{ claim }}">{{ claim }}</a>{{ ", " if not loop.last }}
+{% endfor %}</p>
+{% if reason.tests %}<ul>
+{% for test in reason.tests %}<li>{{ test.test }}: <b>{{ test.measured }}</b>{% if test.interval %}
+[{{ test.interval }}], n = {{ test.n }}{% endif %}
+<span class="verdict {{ test.kind }}">{{ test.answer }}</span></li>
+{% endfor %}</ul>
+{% endif %}</section>
+{% endfor %}{% endif %}
 {% for heading, text, table in tables %}<h2>{{ heading }}</h2>
 <p class="quiet">{{ text }}</p>
 <div class="scroll">{{ table | safe }}</div>
@@ -108,6 +128,7 @@ def build_report(
     tables: Sequence[tuple[str, str, pd.DataFrame]],
     figures: Sequence[tuple[Path, str]],
     notebooks: Sequence[tuple[str, str]],
+    findings: pd.DataFrame,
 ) -> None:
     """Write the report.
 
@@ -118,6 +139,7 @@ def build_report(
         tables: (heading, how to read it, table).
         figures: (PNG file, caption); they are put into the page.
         notebooks: (name, link relative to the page).
+        findings: as `findings.evaluate` gives them.
     """
     rules = {claim["id"]: rule_text(claim) for claim in read_claims()}
     kinds = [(REPRODUCED, "good"), (NOT_REPRODUCED, "bad"), (NOT_TESTED, "idle")]
@@ -146,5 +168,28 @@ def build_report(
         tables=[(heading, text, table.to_html(index=False, border=0, na_rep="")) for heading, text, table in tables],
         figures=[(file.stem, caption, base64.b64encode(file.read_bytes()).decode()) for file, caption in figures],
         notebooks=notebooks,
+        reasons=_reasons(findings),
     )
     write_text(path, page)
+
+
+def _reasons(findings: pd.DataFrame) -> list[dict[str, Any]]:
+    """The findings as the page shows them: one entry a reason, with its tests."""
+    kinds = {SUPPORTED: "good", NOT_SUPPORTED: "bad", NO_ROWS: "idle"}
+    shown = []
+    for name, lines in findings.groupby("finding", sort=False):
+        first = lines.iloc[0]
+        tests = [
+            {
+                "test": line.test,
+                "measured": number(line.measured),
+                "interval": "" if pd.isna(line.low) else f"{number(line.low)} to {number(line.high)}",
+                "n": line.n,
+                "answer": line.answer,
+                "kind": kinds[line.answer],
+            }
+            for line in lines.itertuples()
+            if name != UNEXPLAINED
+        ]
+        shown.append({"text": first["reason"], "claims": first["claims"], "tests": tests})
+    return shown
