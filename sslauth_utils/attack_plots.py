@@ -8,12 +8,13 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from sslauth_utils.plotting import COLOURS, LABELS, MARKERS, PAGE, legend_below, panels, scenarios_of
+from sslauth_utils.plotting import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, legend_below, panels, scenarios_of
 from sslauth_utils.results import select, summarise
 
 SUCCESS = "#009E73"  # attack success: neither DCmp's nor Trans's colour
 _STYLES = ("-", "--", ":", "-.", (0, (1, 3)))
-_WAYS = ("o", "s", "^", "v", "D")  # of fine-tuning: dashes alone are too alike
+_WAYS = ("#56B4E9", "#0072B2", "#D55E00", "#009E73", "#CC79A7")  # of fine-tuning
+_MARKS = ("o", "s", "^", "v", "D")
 _TARGETS = {"stl10": "STL-10", "gtsrb": "GTSRB", "svhn": "SVHN"}
 _BARS = {
     "clean accuracy": "#56B4E9",
@@ -24,27 +25,34 @@ _BARS = {
 
 
 def fig_fine_tuning(rows: pd.DataFrame, tau: float) -> Figure:
-    """Fig. 4: agreement by fine-tuning epoch, one line a way of fine-tuning; bands are 95 % intervals.
+    """Fig. 4: agreement by fine-tuning epoch, DCmp above, Trans below, a line a way of fine-tuning.
+
+    Bands are 95 % intervals.
 
     Args:
         rows: of 04_fine_tuning; strength is the epoch.
         tau: the tolerance, for the line that shows where a mean key would fail.
     """
-    rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
-    table = summarise(rows, ["scenario", "tamper", "scheme", "strength"], tau)
-    figure, axes = panels(scenarios_of(rows), 2.8)
-    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
-        for index, tamper in enumerate(dict.fromkeys(rows["tamper"])):
-            for scheme in ("DCmp", "Trans"):
-                line = select(table, {"scenario": scenario, "tamper": tamper, "scheme": scheme})
-                name = f"{scheme}, {tamper.removeprefix('fine-tuning ')}"
-                nth = index % len(_STYLES)
-                _band(axis, line, "agreement", scheme, label=name, linestyle=_STYLES[nth], marker=_WAYS[nth])
-        _tolerance(axis, tau)
-        axis.set(xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_ylabel("agreement, %")
-    return legend_below(figure)
+    table = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["scenario", "tamper", "scheme", "strength"], tau)
+    scenarios = scenarios_of(rows)
+    figure, axes = plt.subplots(
+        2, len(scenarios), figsize=(PAGE if len(scenarios) > 1 else PAGE * 0.55, 4.2), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for line, scheme in zip(axes, ("DCmp", "Trans"), strict=True):
+        for axis, scenario in zip(line, scenarios, strict=True):
+            for index, tamper in enumerate(dict.fromkeys(rows["tamper"])):
+                part = select(table, {"scenario": scenario, "tamper": tamper, "scheme": scheme})
+                way, look = tamper.removeprefix("fine-tuning "), index % len(_WAYS)
+                _band(axis, part, "agreement", _WAYS[look], label=way, marker=_MARKS[look])
+            _tolerance(axis, tau)
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            if scheme == "DCmp":
+                axis.set_title(SCENARIOS.get(scenario, scenario))
+            else:
+                axis.set_xlabel("epoch")
+        line[0].set_ylabel(f"{scheme} agreement, %")
+    return legend_below(figure, columns=3)
 
 
 def fig_attack_losses(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -136,7 +144,10 @@ def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target:
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         for scheme in ("DCmp", "Trans"):
             line = select(table, {"scenario": scenario, "scheme": scheme})
-            _band(axis, line, "auth_success", scheme, label=f"{scheme}, authentication success")
+            _band(
+                axis, line, "auth_success", COLOURS[scheme], label=f"{scheme}, authentication success",
+                marker=MARKERS[scheme],
+            )  # fmt: skip
             axis.plot(line["strength"], line["agreement"], ":", color=COLOURS[scheme], label=f"{scheme}, agreement")
         curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
         axis.plot(curve.index, curve, color=SUCCESS, marker="D", label="attack success")
@@ -160,7 +171,10 @@ def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: s
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         for scheme in ("DCmp", "Trans"):
             line = select(table, {"scenario": scenario, "scheme": scheme})
-            _band(axis, line, "auth_success", scheme, label=f"{scheme}, authentication success")
+            _band(
+                axis, line, "auth_success", COLOURS[scheme], label=f"{scheme}, authentication success",
+                marker=MARKERS[scheme],
+            )  # fmt: skip
             axis.plot(line["strength"], line["agreement"], ":", color=COLOURS[scheme], label=f"{scheme}, agreement")
         for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--")):
             chosen = select(numbers, {"scenario": scenario, "quantity": quantity})
@@ -174,14 +188,13 @@ def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: s
     return legend_below(figure, columns=3 if len(axes) > 1 else 2)
 
 
-def _band(axis: plt.Axes, line: pd.DataFrame, quantity: str, scheme: str, **style: Any) -> None:
+def _band(axis: plt.Axes, line: pd.DataFrame, quantity: str, colour: str, **style: Any) -> None:
     line = line.sort_values("strength")
     low, high = {"agreement": ("agreement_low", "agreement_high"), "auth_success": ("success_low", "success_high")}[
         quantity
     ]
-    axis.fill_between(line["strength"], line[low], line[high], color=COLOURS[scheme], alpha=0.15, linewidth=0)
-    style = {"marker": MARKERS[scheme]} | style
-    axis.plot(line["strength"], line[quantity], color=COLOURS[scheme], **style)
+    axis.fill_between(line["strength"], line[low], line[high], color=colour, alpha=0.15, linewidth=0)
+    axis.plot(line["strength"], line[quantity], color=colour, **style)
 
 
 def _tolerance(axis: plt.Axes, tau: float) -> None:

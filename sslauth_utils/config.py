@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from sslauth_utils.errors import UserError
-from sslauth_utils.paths import CONFIG
+from sslauth_utils.paths import CONFIG, NOT_PROFILES
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Profile:
 
 def profile_names() -> list[str]:
     """Names of all profiles, sorted."""
-    return sorted(path.stem for path in CONFIG.glob("*.yaml") if path.stem != "claims")
+    return sorted(path.stem for path in CONFIG.glob("*.yaml") if path.stem not in NOT_PROFILES)
 
 
 def load_profile(name: str) -> Profile:

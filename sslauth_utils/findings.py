@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from sslauth_utils.claims import NOT_REPRODUCED, Results, check_fields, holds, read_claims
+from sslauth_utils.claims import NOT_REPRODUCED, Results, check_fields, holds, parse_yaml, read_claims
 from sslauth_utils.errors import UserError
 from sslauth_utils.paths import CONFIG, RESULTS
 
@@ -25,7 +24,7 @@ def read_findings(path: Path = CONFIG / "findings.yaml") -> list[dict[str, Any]]
     Raises:
         UserError: an unknown or missing field, claim, measure or rule, or a claim explained twice for a profile.
     """
-    findings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    findings = parse_yaml(path.read_text(encoding="utf-8"))
     known, taken = {claim["id"] for claim in read_claims()}, set()
     for finding in findings:
         where = f"{path}: finding {finding.get('id')}"

@@ -15,7 +15,7 @@ from typing import NoReturn
 from sslauth_utils import environment
 from sslauth_utils.dependencies import cell_source, read_notebook
 from sslauth_utils.errors import UserError
-from sslauth_utils.paths import CONFIG, NOTEBOOKS, ROOT
+from sslauth_utils.paths import CONFIG, NOT_PROFILES, NOTEBOOKS, ROOT
 
 DEFAULT_PROFILE = "demo"
 USAGE_ERROR = 2  # exit code for options that make no sense
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def profiles() -> list[str]:
     """Names of the profiles: the four of the suite by size, then any others."""
     known = ["smoke", "demo", "lite", "paper"]
-    found = sorted(path.stem for path in CONFIG.glob("*.yaml") if path.stem != "claims")
+    found = sorted(path.stem for path in CONFIG.glob("*.yaml") if path.stem not in NOT_PROFILES)
     return [name for name in known if name in found] + [name for name in found if name not in known]
 
 

@@ -12,6 +12,7 @@ RESULTS = ROOT / "results"
 FIGURES = ROOT / "figures"
 DATA = ROOT / "data"
 CACHE = DATA / "cache"
+NOT_PROFILES = {"claims", "findings"}  # files of config/ that hold something else
 
 
 def user_data() -> Path | None:

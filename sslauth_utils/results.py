@@ -5,6 +5,7 @@ are computed from rows here, never stored instead of them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def resamples(seeds: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the seeds have different numbers of keys.
     """
+    return _resamples(tuple(seeds.tolist()))
+
+
+@lru_cache(maxsize=32)
+def _resamples(seeds: tuple) -> np.ndarray:
+    """`resamples`, kept: a report asks for few arrangements of seeds, and a thousand times."""
+    seeds = np.array(seeds)
     names, counts = np.unique(seeds, return_counts=True)
     if len(set(counts)) != 1:
         raise UserError("The seeds of one group have different numbers of keys; run the notebook again for all seeds.")
@@ -73,7 +81,9 @@ def resamples(seeds: np.ndarray) -> np.ndarray:
     positions = np.stack([np.flatnonzero(seeds == name) for name in names])  # (seeds, keys)
     chosen = draw.integers(len(names), size=(_RESAMPLES, len(names)))
     within = draw.integers(counts[0], size=(_RESAMPLES, len(names), counts[0]))
-    return np.take_along_axis(positions[chosen], within, axis=2).reshape(_RESAMPLES, -1)
+    drawn = np.take_along_axis(positions[chosen], within, axis=2).reshape(_RESAMPLES, -1)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def mean_interval(values: np.ndarray, seeds: np.ndarray) -> tuple[float, float]:

@@ -140,7 +140,7 @@ def test_what_a_profile_does_not_have_is_told(write, notebook, scenario, sentenc
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize("name", ["huge", "claims", "", "../demo"])
+@pytest.mark.parametrize("name", ["huge", "claims", "findings", "", "../demo"])
 def test_an_unknown_profile_is_told(name):
     with pytest.raises(UserError) as caught:
         load_profile(name)

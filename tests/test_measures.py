@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import beta, f
 
 from sslauth_utils.claims import MEASURES, read_claims
+from sslauth_utils.findings import read_findings
 from sslauth_utils.measures import Incomplete
 from sslauth_utils.results import select
 from sslauth_utils.tolerance import Matched
@@ -322,7 +323,46 @@ def test_form_gap_is_of_the_form_closest_to_breaking_the_rule():
         measure("form_gap", rows[rows["scheme"] != "mlp 4"], **about, rule={"below": 0})
 
 
+def forms(**similarity):
+    """Rows of two keys and more: tamper__scheme to the keys' similarities."""
+    return pd.DataFrame([
+        {"scenario": "cifar10", "seed": 0, "tamper": tamper, "strength": 1, "scheme": scheme, "key": key,
+         "similarity": value}
+        for name, values in similarity.items()
+        for tamper, scheme in [name.split("__")]
+        for key, value in enumerate(values)
+    ])  # fmt: skip
+
+
+def test_form_kappa_is_the_ratio_of_mean_changes():
+    rows = forms(pruning__DCmp=[0.99, 0.97], pruning__linear=[0.98, 0.90], pruning__Trans=[0, 0])
+    assert measure("form_kappa", rows, versus="linear") == (0.12 / 0.04, 2)
+    _, low, high, _ = MEASURES["form_kappa"](rows, TAU, {"versus": "linear"})
+    assert (low, high) == pytest.approx((2, 10 / 3)), "the draws with one key twice"
+    with pytest.raises(Incomplete):
+        measure("form_kappa", rows, versus="mlp")
+
+
+def test_kappa_unevenness_is_one_where_all_changes_are_magnified_alike():
+    even = forms(a__DCmp=[0.99, 0.99], a__Trans=[0.9, 0.9], b__DCmp=[0.9, 0.9], b__Trans=[0.0, 0.0])
+    assert measure("kappa_unevenness", even) == (1, 4)
+    uneven = forms(a__DCmp=[0.99, 0.99], a__Trans=[0.9, 0.9], b__DCmp=[0.9, 0.9], b__Trans=[0.6, 0.6])
+    assert measure("kappa_unevenness", uneven) == (10 / 4, 4)
+    with pytest.raises(Incomplete):
+        measure("kappa_unevenness", forms(a__DCmp=[0.9, 0.8], a__Trans=[0.5, 0.5]))
+
+
+def test_value_mean_has_students_interval():
+    rows = pd.DataFrame({"value": [1.0, 2.0, 3.0]})
+    assert measure("value_mean", rows) == (2, 3)
+    value, low, high, _ = MEASURES["value_mean"](rows, TAU, {})
+    assert high - value == pytest.approx(4.302653 / 3**0.5, rel=1e-5) and value - low == pytest.approx(high - value)
+    with pytest.raises(Incomplete):
+        measure("value_mean", pd.DataFrame({"value": [1.0]}))
+
+
 def test_every_measure_was_shown_by_hand_and_is_used():
     text = Path(__file__).read_text(encoding="utf-8")
     assert {name for name in MEASURES if f'measure("{name}"' not in text} == set()
-    assert {claim["measure"] for claim in read_claims()} == set(MEASURES), "a measure that no claim uses"
+    used = [*read_claims(), *(test for finding in read_findings() for test in finding["tests"])]
+    assert {claim["measure"] for claim in used} == set(MEASURES), "a measure that nothing uses"

@@ -182,6 +182,8 @@ CELLS = [(scenario, name) for scenario in PROFILE.scenarios for name in EXPERIME
 SUMMARY = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
 KEYS = PROFILE.notebooks["02_enrol_keys"]["n_keys"]
 SCHEMES = ["DCmp", "Trans", "Trans G_ini", "Trans G_max"]
+TARGETS = ["stl10", "gtsrb", "svhn"]
+FIGURES = 21
 
 pytestmark = pytest.mark.timeout(1200)  # the first test that asks for it waits for the whole run
 
@@ -258,14 +260,22 @@ def test_an_honest_rerun_scores_exactly_one_and_the_hash_agrees(smoke, scenario)
 
 def test_nothing_was_trained_twice(smoke):
     made = sorted(path.name.rsplit("-", 1)[0] for path in (smoke[0].results / "artifacts").iterdir() if path.is_dir())
-    assert made == sorted(
-        f"{kind}-{scenario}-s0" for kind in ("encoder", "record-id", "record-ood") for scenario in PROFILE.scenarios
-    )
+    assert len(set(made)) == len(made), "two addresses for one thing"
+    kinds = ["encoder", "record-id", "record-ood"]
+    kinds += ["tuned-supervised-0.0001", "tuned-simclr-0.0001", "tuned-batch-norm-0"]
+    kinds += [f"{what}-{target}{suffix}" for what, suffix in (("task", ""), ("backdoor", "-0")) for target in TARGETS]
+    wanted = {f"{kind}-{scenario}-s0" for kind in kinds for scenario in PROFILE.scenarios}
+    wanted |= {f"backdoor-{target}-10-cifar10-s0" for target in TARGETS}  # Table 7
+    wanted |= {f"backdoor-stl10-{weight}-imagenet-s0" for weight in (10, 100)}  # Table 2, Fig. 12
+    wanted |= {f"record-id{each}-imagenet-s0" for each in (2, 4, 12)}  # K1 to K3
+    assert wanted <= set(made)
+    others = {name.rpartition("-g1-")[0] for name in set(made) - wanted}
+    assert others == {"generator-max", "generator-min"}, "and the second generator seed"
 
 
 def test_figures_carry_their_mark_and_both_formats(smoke):
-    names = {path.stem for path in smoke[0].figures.glob("fig*.png")}
-    assert len(names) == 8 and names == {path.stem for path in smoke[0].figures.glob("fig*.pdf")}
+    names = {path.stem for path in smoke[0].figures.glob("*.png")}
+    assert len(names) == FIGURES and names == {path.stem for path in smoke[0].figures.glob("*.pdf")}
     executed = json.loads((smoke[0].results / "90_summary" / "executed.ipynb").read_text())
     assert "SMOKE TEST, no meaning. smoke: resnet18 of width 4" in json.dumps(executed)
 
@@ -274,8 +284,8 @@ def test_the_report_holds_every_claim_and_figure_and_links_to_notebooks(smoke):
     page = (smoke[0].figures / "report.html").read_text(encoding="utf-8")
     for claim in claims.read_claims():
         assert f'id="{claim["id"]}"' in page
-    assert page.count("data:image/png;base64,") == 8
-    links = re.findall(r'<a href="([^"]+)"', page)
+    assert page.count("data:image/png;base64,") == FIGURES
+    links = re.findall(r'<a href="([^"#]+)"', page)
     assert len(links) >= len(CELLS) + 1
     assert all((smoke[0].figures / link).resolve().is_file() for link in links)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)

@@ -1,6 +1,7 @@
 """A finished run frozen as reference, and a later run compared with it."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from sslauth_utils.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.errors import UserError
-from sslauth_utils.reference import compare, freeze
+from sslauth_utils.reference import compare, freeze, restore
 
 
 @pytest.fixture
@@ -70,3 +71,21 @@ def test_compare_puts_the_reference_beside(finished):
 def test_freezing_an_unfinished_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"holds no summary\.csv"):
         freeze("lite", tmp_path)
+
+
+def test_what_was_frozen_can_be_restored(finished):
+    results, _ = finished
+    freeze("lite", results)
+    before = {path.relative_to(results): path.read_text() for path in results.glob("lite/*/*/rows.csv")}
+    with pytest.raises(UserError, match="is there already"):
+        restore("lite", results)
+    shutil.rmtree(results / "lite")
+    assert restore("lite", results) == results / "lite"
+    after = {path.relative_to(results): path.read_text() for path in results.glob("lite/*/*/rows.csv")}
+    assert after.keys() == before.keys() and len(after) == 4
+    assert not list(results.glob("lite/*/*/done.json")), "the next run makes everything anew"
+
+
+def test_without_a_reference_nothing_is_restored(tmp_path):
+    with pytest.raises(UserError, match="no reference run of profile demo"):
+        restore("demo", tmp_path)

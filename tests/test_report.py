@@ -61,6 +61,9 @@ def claims():
     return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})
 
 
+FINDING = ["finding", "claims", "reason", "test", "measured", "low", "high", "n", "answer"]
+
+
 @pytest.fixture
 def build(tmp_path, claims):
     """`build(name=value, ...)` writes a page with some parts replaced and reads it back."""
@@ -73,6 +76,7 @@ def build(tmp_path, claims):
             "tables": [("Precision loss", "In brackets intervals.", pd.DataFrame({"decimals": [2], "DCmp": ["x"]}))],
             "figures": [(picture, "Fig. 5: agreement by pruning rate.")],
             "notebooks": [("05_pruning · cifar10-s0", "../../results/demo/05_pruning/cifar10-s0/executed.ipynb")],
+            "findings": pd.DataFrame([], columns=FINDING),
         }  # fmt: skip
         path = tmp_path / "figures" / "demo" / "report.html"
         build_report(path, **(given | parts))
@@ -184,3 +188,26 @@ def test_numbers_have_the_digits_that_tell_them_apart(value, shown):
 
 def test_the_same_results_give_the_same_page(build):
     assert build().source == build().source
+
+
+def test_a_reason_stands_with_its_claims_and_tests(build):
+    known, other = [claim["id"] for claim in read_claims()][:2]
+    nothing = [float("nan")] * 3 + [pd.NA]
+    lines = [
+        ["few", [known], "Few & small.", "A is above 1", 2.5, 2.0, 3.0, 7, "supported"],
+        ["few", [known], "Few & small.", "B is below 1", 2.5, 2.0, 3.0, 7, "not supported"],
+        ["few", [known], "Few & small.", "C is 1", *nothing, "not measured"],
+        ["no reason found", [other], "", "", *nothing, ""],
+    ]
+    page = build(findings=pd.DataFrame(lines, columns=FINDING).astype({"n": "Int64"}))
+    assert "What did not reproduce, and why" in page.text("h2")
+    assert [found["href"] for found in page.all("a")][:2] == [f"#{known}", f"#{other}"]
+    assert page.source.count("Few &amp; small.") == 1 and page.source.count("No reason found.") == 1
+    items = [re.sub(r"\s+", " ", re.sub("<[^>]*>", "", item)).strip() for item in
+             re.findall(r"<li>(.*?)</li>", page.source, re.DOTALL)]  # fmt: skip
+    assert items[:3] == [
+        "A is above 1: 2.5 [2 to 3], n = 7 supported", "B is below 1: 2.5 [2 to 3], n = 7 not supported",
+        "C is 1: not measured",
+    ]  # fmt: skip
+    kinds = re.findall(r'<span class="verdict (\w+)">(?:supported|not supported|not measured)</span>', page.source)
+    assert kinds == ["good", "bad", "idle"]

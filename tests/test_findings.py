@@ -1,0 +1,106 @@
+"""Reasons: the file is whole, every claim that the reference missed has one, and every test can fail."""
+
+import gzip
+
+import pandas as pd
+import pytest
+import yaml
+
+from sslauth_utils.claims import NOT_REPRODUCED, REPRODUCED, Results
+from sslauth_utils.errors import UserError
+from sslauth_utils.findings import NO_ROWS, NOT_SUPPORTED, SUPPORTED, UNEXPLAINED, evaluate, read_findings
+from sslauth_utils.paths import RESULTS
+from sslauth_utils.reference import restore
+
+TAU = 0.995
+REFERENCE = pd.read_csv(RESULTS / "reference" / "lite" / "summary.csv")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results folder with the reference run of lite laid out as a run."""
+    home = tmp_path_factory.mktemp("results")
+    (home / "reference").symlink_to(RESULTS / "reference")
+    restore("lite", home)
+    return home
+
+
+def one(name):
+    [finding] = [finding for finding in read_findings() if finding["id"] == name]
+    return finding
+
+
+def test_every_claim_that_the_reference_missed_has_a_reason_that_its_rows_support(results):
+    table = evaluate("lite", TAU, REFERENCE, results)
+    missed = REFERENCE.loc[REFERENCE["verdict"] == NOT_REPRODUCED, "id"].tolist()
+    assert missed and UNEXPLAINED not in set(table["finding"])
+    assert sorted({claim for claims in table["claims"] for claim in claims}) == sorted(missed)
+    assert set(table["answer"]) == {SUPPORTED}
+    assert table[["measured", "low", "high", "n"]].notna().all(axis=None)
+
+
+def test_only_what_was_missed_is_explained_and_the_rest_is_named(results):
+    summary = pd.DataFrame({
+        "id": ["fig5-anomaly-dcmp", "matched-pruning", "intact-dcmp"],
+        "verdict": [NOT_REPRODUCED, REPRODUCED, NOT_REPRODUCED],
+    })  # fmt: skip
+    table = evaluate("lite", TAU, summary, results)
+    assert table["finding"].tolist() == ["rises-elsewhere", UNEXPLAINED]
+    assert table["claims"].tolist() == [["fig5-anomaly-dcmp"], ["intact-dcmp"]]
+    assert pd.isna(table["measured"].iloc[-1])
+    elsewhere = evaluate("paper", TAU, summary, results)
+    assert elsewhere["finding"].tolist() == [UNEXPLAINED], "no reason is offered for that profile"
+
+
+def test_without_rows_a_reason_is_not_measured(tmp_path):
+    summary = pd.DataFrame({"id": ["matched-pruning"], "verdict": [NOT_REPRODUCED]})
+    assert evaluate("lite", TAU, summary, tmp_path)["answer"].tolist() == [NO_ROWS, NO_ROWS]
+
+
+@pytest.mark.parametrize("number", range(len([test for finding in read_findings() for test in finding["tests"]])))
+def test_every_reason_can_be_refuted(results, number, monkeypatch, tmp_path):
+    """On rows in which the measured quantity is moved far to the wrong side."""
+    tests = [(finding, test) for finding in read_findings() for test in finding["tests"]]
+    finding, test = tests[number]
+    kind, bound = next(iter(test["rule"].items()))
+    wrong = {"above": bound - 9, "at_least": bound - 9, "below": bound + 9, "at_most": bound + 9}
+    wrong["within"] = test.get("paper", 0) + bound + 9
+    monkeypatch.setattr(Results, "measure", lambda self, claim: (wrong[kind], wrong[kind], wrong[kind], 3))
+    summary = pd.DataFrame({"id": finding["claims"][:1], "verdict": [NOT_REPRODUCED]})
+    table = evaluate("lite", TAU, summary, tmp_path)
+    assert table.loc[table["test"] == test["quantity"], "answer"].tolist() == [NOT_SUPPORTED]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: f.pop("reason"), "has the wrong fields"),
+        (lambda f: f.update(more=1), "has the wrong fields"),
+        (lambda f: f.update(claims=["fig99"]), "names claims that do not exist"),
+        (lambda f: f["tests"][0].update(measure="mood"), "has the unknown measure 'mood'"),
+        (lambda f: f["tests"][0].update(rule={"near": 1}), "has the unknown rule"),
+        (lambda f: f["tests"][0].update(rule={"within": 1}), "has the wrong fields"),
+    ],
+)
+def test_a_faulty_file_is_told(tmp_path, change, sentence):
+    finding = yaml.safe_load(yaml.safe_dump(one("rises-elsewhere")))
+    change(finding)
+    path = tmp_path / "findings.yaml"
+    path.write_text(yaml.safe_dump([finding]), encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        read_findings(path)
+
+
+def test_two_reasons_for_one_claim_are_refused(tmp_path):
+    path = tmp_path / "findings.yaml"
+    path.write_text(yaml.safe_dump([one("rises-elsewhere"), one("rises-elsewhere") | {"id": "again"}]))
+    with pytest.raises(UserError, match="explains what another finding explains"):
+        read_findings(path)
+
+
+def test_the_reference_s_rows_are_restored_as_they_were(results):
+    for table, ending in (("rows", ""), ("measures", ".measures")):
+        kept = gzip.decompress((RESULTS / "reference" / "lite" / f"06_backdoor{ending}.csv.gz").read_bytes()).decode()
+        parts = [path.read_text() for path in sorted((results / "lite" / "06_backdoor").glob(f"*/{table}.csv"))]
+        assert len(parts) == 2
+        assert parts[0] + parts[1].partition("\n")[2] == kept
