@@ -26,10 +26,10 @@ from sslauth_utils.encoders import (
     save_encoder,
 )
 from sslauth_utils.errors import UserError
-from sslauth_utils.files import read_json, sha256_json, write_json
+from sslauth_utils.files import read_json, sha256_file, sha256_json, write_json
 from sslauth_utils.fingerprint import module_fingerprint
 from sslauth_utils.keys import choose_keys
-from sslauth_utils.paths import DATA, RESULTS, user_data
+from sslauth_utils.paths import DATA, RESULTS, ROOT, user_data
 from sslauth_utils.tensors import read_safetensors
 from sslauth_utils.verification import Record, enrol
 
@@ -56,11 +56,29 @@ def find_or_make(profile: str, kind: str, address: str, make: Callable[[Path], N
 
 
 def data_files(*names: str) -> list[list[Any]]:
-    """Name and size of the user's own files for these data sets: another file, another artifact."""
-    folder = user_data()
-    stems = [name.partition(":")[0] for name in names]
-    found = sorted(path for path in folder.iterdir() if path.name.startswith(tuple(stems))) if folder else []
-    return [[path.name, path.stat().st_size] for path in found if path.is_file()]
+    """What the user's own files for these data sets are: another file, another artifact.
+
+    Array files by name and SHA-256; folders of images by the path, size and time of every file.
+    """
+    found: list[list[Any]] = []
+    for name in names:
+        for folder in _image_folders(name):
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            found += [[p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+        home = user_data()
+        arrays = sorted(path for path in home.iterdir() if path.name.startswith(name)) if home else []
+        found += [[path.name, sha256_file(path)] for path in arrays if path.is_file()]
+    return found
+
+
+def _image_folders(name: str) -> list[Path]:
+    """The folders that the data set `name` is read from, those that are there."""
+    if name.startswith("folder:"):
+        path = Path(name.removeprefix("folder:")).expanduser()
+        places = [path if path.is_absolute() else ROOT / path]
+    else:
+        places = [home / "imagenet" for home in (user_data(), DATA) if home is not None and name == "imagenet"]
+    return [place for place in places if place.is_dir()]
 
 
 def pretrained_encoder(
@@ -211,10 +229,8 @@ def notebook_settings(
     profile: str, notebook: str, scenario: str, seed: int, given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The parameters of `notebook` without profile, scenario and seed: `given`, or else the profile's."""
-    values = dict(load_profile(profile).parameters(notebook, scenario, seed) if given is None else given)
-    for name in ("profile", "scenario", "seed"):
-        values.pop(name, None)
-    return values
+    values = load_profile(profile).parameters(notebook, scenario, seed) if given is None else given
+    return {name: value for name, value in values.items() if name not in ("profile", "scenario", "seed")}
 
 
 def _key_seed(keys: str, seed: int) -> int:
@@ -233,11 +249,11 @@ def record_address(
         keys if ":" not in keys else [keys, _key_seed(keys, seed)],
         encoder_address(scenario, seed, upstream),
         data_files(settings["key_data"]),
-        module_fingerprint("sslauth_utils.verification", "sslauth_utils.keys", "sslauth_utils.data"),
+        module_fingerprint("sslauth_utils.artifacts", "sslauth_utils.verification", "sslauth_utils.keys"),
     ])
 
 
 def encoder_address(scenario: str, seed: int, settings: Mapping[str, Any]) -> str:
     """Hash of all that `pretrained_encoder` depends on."""
-    code = module_fingerprint("sslauth_utils.simclr", "sslauth_utils.encoders", "sslauth_utils.data")
+    code = module_fingerprint("sslauth_utils.artifacts", "sslauth_utils.simclr", "sslauth_utils.downstream")
     return sha256_json([scenario, seed, dict(settings), data_files(settings["pretrain_data"]), code])

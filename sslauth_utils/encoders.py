@@ -292,7 +292,7 @@ def encode(encoder: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
     """Features of stored images in strict float32 (no TF32, no autocast, eval mode).
 
     Args:
-        encoder: maps (N, 3, H, W) in [0, 1] to (N, D); it stays on its device and in its mode.
+        encoder: maps (N, 3, H, W) in [0, 1] to (N, D); it stays on its device, every module in its mode.
         images: uint8 (N, 3, H, W), or float in [0, 1].
         batch_size: images at once. Fixed by default, because kernels chosen by batch
             size differ in the last bits.
@@ -308,7 +308,7 @@ def encode(encoder: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
     first = next(encoder.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     dtype = first.dtype if first is not None else torch.float32
-    training = encoder.training
+    modes = [(module, module.training) for module in encoder.modules()]  # a reader may have frozen some of them
     encoder.eval()
     try:
         with strict_arithmetic():
@@ -319,7 +319,8 @@ def encode(encoder: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
                 parts.append(encoder(pixels.to(dtype)))
             features = check_features(torch.cat(parts), len(images)).float().cpu()
     finally:
-        encoder.train(training)
+        for module, training in modes:
+            module.training = training
     return features
 
 

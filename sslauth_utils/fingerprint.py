@@ -6,6 +6,7 @@ costs a training run.
 
 import ast
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from sslauth_utils.dependencies import cell_source, helper_files, imported_files, read_notebook
@@ -36,6 +37,7 @@ def _hash(files: list[Path], texts: list[str]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=512)
 def _canonical(code: str) -> str:
     tree = ast.parse(code)
     for node in ast.walk(tree):

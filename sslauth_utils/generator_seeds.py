@@ -10,6 +10,7 @@ from sslauth_utils import tensors
 from sslauth_utils.artifacts import ENROL, enrolled_record, find_or_make, notebook_settings, record_address
 from sslauth_utils.device import pick_device
 from sslauth_utils.files import sha256_json
+from sslauth_utils.fingerprint import module_fingerprint
 from sslauth_utils.generator import OBJECTIVES, Generator, train_generator
 from sslauth_utils.similarity import normalise
 
@@ -50,7 +51,8 @@ def generators_of_seed(
             facts = {"config": generator.config, "objective": objective, "history": history}
             tensors.save(folder / "generator.safetensors", generator.state_dict(), facts)
 
-        address = sha256_json([record_address(profile, scenario, seed), objective, generator_seed])
+        code = module_fingerprint("sslauth_utils.generator_seeds")
+        address = sha256_json([record_address(profile, scenario, seed), objective, generator_seed, code])
         kind = f"generator-{objective}-g{generator_seed}-{scenario}-s{seed}"
         folder = find_or_make(profile, kind, address, make)
         weights, facts = tensors.load(folder / "generator.safetensors")

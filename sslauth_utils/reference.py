@@ -15,6 +15,7 @@ import gzip
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,32 +29,44 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     """Copy the run of `profile` to ``reference/<profile>``, replacing what is there; returns that folder.
 
     Raises:
-        UserError: the profile has not been run to its end.
+        UserError: the profile has not been run to its end, or an encoder of the run is gone.
     """
     run, target = results / profile, results / "reference" / profile
     if not (run / "summary.csv").is_file():
         raise UserError(f"results/{profile} holds no summary.csv; finish ./run_all.sh --profile {profile} first.")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    shutil.copyfile(run / "summary.csv", target / "summary.csv")
+    finished = sorted(run.glob("01_pretrain_encoders/*/done.json"))
+    working = target.with_name(f"{profile}.new")  # the old reference stays until the new one is whole
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    for name in ("summary.csv", "findings.csv"):
+        shutil.copyfile(run / name, working / name)
     for folder in sorted(run.glob("[0-9]*")):
         for table, ending in (("rows", ""), ("measures", ".measures")):
             if any(folder.glob(f"*/{table}.csv")):
                 text = load_rows(profile, folder.name, results, table).to_csv(index=False, lineterminator="\n")
-                with atomic(target / f"{folder.name}{ending}.csv.gz") as temporary:
+                with atomic(working / f"{folder.name}{ending}.csv.gz") as temporary:
                     temporary.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-    finished = sorted(run.glob("01_pretrain_encoders/*/done.json"))
     for done in finished:
-        made = [path for path in run.glob(f"artifacts/encoder-{done.parent.name}-*") if path.is_dir()]
-        newest = max(made, key=lambda path: path.stat().st_mtime)
+        made = _encoder_of(read_json(done)["parameters"], run / "artifacts", done.parent.name)
         for suffix in (".safetensors", ".json"):
-            path = target / "encoders" / f"{done.parent.name}{suffix}"
+            path = working / "encoders" / f"{done.parent.name}{suffix}"
             path.parent.mkdir(exist_ok=True)
-            shutil.copyfile(newest / f"encoder{suffix}", path)
+            shutil.copyfile(made / f"encoder{suffix}", path)
     provenance = read_json(finished[0])
     machine = {name: value for name, value in provenance["machine"].items() if name != "system"}
-    write_json(target / "provenance.json", {"versions": provenance["versions"], "machine": machine})
+    write_json(working / "provenance.json", {"versions": provenance["versions"], "machine": machine})
+    shutil.rmtree(target, ignore_errors=True)
+    working.rename(target)
     return target
+
+
+def _encoder_of(parameters: dict[str, Any], artifacts: Path, which: str) -> Path:
+    """The artifact that a run of 01_pretrain_encoders with these parameters left: others may lie beside it."""
+    made = [path for path in artifacts.glob(f"encoder-{which}-*") if (path / "encoder.json").is_file()]
+    mine = [path for path in made if read_json(path / "encoder.json")["settings"].items() <= parameters.items()]
+    if not mine:
+        raise UserError(f"The encoder {which} of this run is no longer in {artifacts}; run the profile again.")
+    return max(mine, key=lambda path: path.stat().st_mtime)
 
 
 def restore(profile: str, results: Path = RESULTS) -> Path:

@@ -121,11 +121,11 @@ def backdoored_encoder(
     recipe = BackdoorSettings(
         settings["epochs"], settings["batch_size"], settings["learning_rate"], settings["momentum"],
         settings["weight_decay"], settings["lambda1"], settings["lambda2"], float(imitation), settings["schedule"],
-        seed,
+        settings["shared_rate"], seed,
     )  # fmt: skip
     address = sha256_json([
         asdict(recipe), settings["shadow_images"], settings["references"], record_address(profile, scenario, seed),
-        _task_address(profile, scenario, seed, target, settings), module_fingerprint("sslauth_utils.attacks.backdoor"),
+        _task_address(profile, scenario, seed, target, settings), _code(),
     ])  # fmt: skip
 
     def make(folder: Path) -> None:
@@ -190,9 +190,8 @@ def fine_tuned_encoder(
     used = {name: value for name, value in settings.items() if name != "learning_rates"}
     if method == "simclr":  # trains on the shadow images
         used["shadow_images"] = notebook_settings(profile, BACKDOOR, scenario, seed, None)["shadow_images"]
-    code = module_fingerprint("sslauth_utils.attacks.fine_tune", "sslauth_utils.downstream")
     data = data_files(settings["tune_data"])
-    address = sha256_json([used, method, rate, record_address(profile, scenario, seed), data, code])
+    address = sha256_json([used, method, rate, record_address(profile, scenario, seed), data, _code()])
 
     def make(folder: Path) -> None:
         encoder, _ = pretrained_encoder(profile, scenario, seed)
@@ -200,7 +199,7 @@ def fine_tuned_encoder(
         encoder.to(device)
         record, _ = enrolled_record(profile, scenario, seed)
         size = notebook_settings(profile, PRETRAIN, scenario, seed, None)["size"]
-        train = load_images(settings["tune_data"], "train", size, settings["tune_images"] or None, seed)
+        train = tuning_images(profile, scenario, seed, settings)
         test = load_images(settings["tune_data"], "test", size, settings["tune_test_images"] or None, seed)
         epochs, batch, checkpoint = settings["epochs"], settings["batch_size"], folder / "checkpoint.safetensors"
 
@@ -231,6 +230,13 @@ def fine_tuned_encoder(
     kind = f"tuned-{method.replace(' ', '-')}-{rate:g}-{scenario}-s{seed}"
     folder = find_or_make(profile, kind, address, make)
     return load_encoder(folder / "encoder.safetensors"), read_json(folder / "encoder.json")
+
+
+def tuning_images(profile: str, scenario: str, seed: int, settings: Settings | None = None) -> Images:
+    """The labelled training images of notebook 04."""
+    settings = notebook_settings(profile, FINE_TUNE, scenario, seed, settings)
+    size = notebook_settings(profile, PRETRAIN, scenario, seed, None)["size"]
+    return load_images(settings["tune_data"], "train", size, settings["tune_images"] or None, seed)
 
 
 def shadow_images(profile: str, scenario: str, seed: int, settings: Settings | None = None) -> Tensor:
@@ -266,5 +272,9 @@ def _task_address(profile: str, scenario: str, seed: int, target: str, settings:
     name, wanted = _target(settings, target)
     used = [settings[key] for key in sorted(settings) if key.startswith(("downstream_", "classifier_"))]
     upstream = notebook_settings(profile, PRETRAIN, scenario, seed, None)
-    code = module_fingerprint("sslauth_utils.downstream_task", "sslauth_utils.data")
-    return sha256_json([name, wanted, used, encoder_address(scenario, seed, upstream), data_files(name), code])
+    return sha256_json([name, wanted, used, encoder_address(scenario, seed, upstream), data_files(name), _code()])
+
+
+def _code() -> str:
+    """Of this module and all attacks, classifiers and data sets that it uses: whatever is edited there is run again."""
+    return module_fingerprint("sslauth_utils.tampered")

@@ -4,11 +4,12 @@ import functools
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from sslauth_utils import artifacts, data, graph, simclr
+from sslauth_utils import artifacts, data, graph, simclr, tampered
 from sslauth_utils.artifacts import ENROL, PRETRAIN, enrolled_record, pretrained_encoder
 from sslauth_utils.config import Profile, profile_names
 from sslauth_utils.encoders import build_encoder, encode
@@ -144,6 +145,49 @@ def test_other_files_of_the_users_make_another_encoder(asked, monkeypatch, tmp_p
         (home / name).write_bytes(content)
         addresses.append(artifacts.encoder_address("cifar10", 0, settings()))
     assert len(set(addresses)) == 4 and addresses[-1] == addresses[-2], "the other set's file does not matter"
+
+
+def test_other_pixels_in_a_file_of_the_same_size_make_another_encoder(asked, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSLAUTH_DATA", str(tmp_path))
+    addresses = set()
+    for content in (b"12", b"21"):
+        (tmp_path / "dots.npz").write_bytes(content)
+        addresses.add(artifacts.encoder_address("cifar10", 0, settings()))
+    assert len(addresses) == 2
+
+
+def test_another_picture_in_a_folder_makes_another_encoder(asked, monkeypatch, tmp_path):
+    name = f"folder:{tmp_path}"
+    addresses = [artifacts.encoder_address("cifar10", 0, settings(pretrain_data=name))]
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "one.png").write_bytes(b"1")
+    addresses.append(artifacts.encoder_address("cifar10", 0, settings(pretrain_data=name)))
+    assert len(set(addresses)) == 2
+
+
+@pytest.mark.parametrize(
+    ("edited", "address"),
+    [
+        ("artifacts", lambda: artifacts.encoder_address("cifar10", 0, settings())),
+        ("downstream", lambda: artifacts.encoder_address("cifar10", 0, settings())),
+        ("augment", lambda: artifacts.encoder_address("cifar10", 0, settings())),
+        ("artifacts", lambda: artifacts.record_address("smoke", "cifar10", 0)),
+        ("generator", lambda: artifacts.record_address("smoke", "cifar10", 0)),
+        ("tampered", lambda: tampered._code()),
+        ("classifier", lambda: tampered._code()),
+        ("attacks/fine_tune", lambda: tampered._code()),
+    ],
+)
+def test_editing_code_that_makes_an_artifact_changes_its_address(monkeypatch, edited, address):
+    """By a read of that one file that finds a line more in it."""
+    before, read = address(), Path.read_text
+
+    def with_a_line(path, *arguments, **options):
+        more = "\nEDITED = True\n" if path.as_posix().endswith(f"sslauth_utils/{edited}.py") else ""
+        return read(path, *arguments, **options) + more
+
+    monkeypatch.setattr(Path, "read_text", with_a_line)
+    assert address() != before
 
 
 def test_profiles_do_not_share_artifacts(asked, tmp_path):

@@ -478,9 +478,13 @@ def test_schedules_and_the_step_of_a_large_weight():
     cosine = [BackdoorSettings(learning_rate=0.4, schedule="cosine").rate(step, 10) for step in range(10)]
     assert cosine[0] == 0.4 and cosine[5] == pytest.approx(0.2) and 0 < cosine[9] < 0.02
     assert cosine == sorted(cosine, reverse=True)
-    disguised = BackdoorSettings(learning_rate=0.4, lambda1=2.0, imitation=8.0)  # weights of 12 where 3 are usual
-    assert disguised.rate(3, 10) == pytest.approx(0.1)
-    assert BackdoorSettings(learning_rate=0.4, lambda2=0.0).rate(3, 10) == 0.4, "small weights do not speed it up"
+    weights = {"learning_rate": 0.4, "lambda1": 2.0, "imitation": 8.0}  # 12 in all where 3 are usual
+    assert BackdoorSettings(**weights).rate(3, 10) == 0.4, "the released code has no such rule"
+    assert BackdoorSettings(**weights, shared_rate=True).rate(3, 10) == pytest.approx(0.1)
+    small = BackdoorSettings(learning_rate=0.4, lambda2=0.0, shared_rate=True)
+    assert small.rate(3, 10) == 0.4, "small weights do not speed it up"
+    with pytest.raises(UserError, match="shared_rate must be true or false, not 1"):
+        BackdoorSettings(shared_rate=1)
     with pytest.raises(UserError) as caught:
         BackdoorSettings(schedule="linear")
     assert str(caught.value) == "The backdoor's schedule must be constant or cosine, not 'linear'."
@@ -488,7 +492,8 @@ def test_schedules_and_the_step_of_a_large_weight():
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_the_schedule_is_what_the_optimiser_steps_by(encoder, shadow, float32, monkeypatch, schedule):
-    rates, recipe = [], BackdoorSettings(epochs=2, batch_size=32, learning_rate=0.05, lambda2=4.0, schedule=schedule)
+    about = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "lambda2": 4.0, "shared_rate": True}
+    rates, recipe = [], BackdoorSettings(**about, schedule=schedule)
     step = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
     backdoor(encoder, shadow, pictures(3, 5)[0][:1], TRIGGER, recipe, CPU)

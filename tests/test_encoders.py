@@ -398,6 +398,17 @@ def test_encoding_again_gives_the_same_bits(tiny, pictures):
     assert torch.equal(encode(tiny, pictures), encode(tiny, pictures))
 
 
+def test_modules_that_a_reader_froze_stay_frozen(tiny, pictures):
+    mixed = tiny.train()
+    frozen = [module for module in mixed.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in frozen:
+        module.eval()
+    before = {name: module.training for name, module in mixed.named_modules()}
+    encode(mixed, pictures)
+    assert {name: module.training for name, module in mixed.named_modules()} == before
+    assert set(before.values()) == {True, False}
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_encoding_uses_eval_mode_and_leaves_the_encoder_as_it_was(tiny, pictures, training):
     expected, before = encode(tiny, pictures), tiny.sha256()

@@ -11,6 +11,8 @@ from sslauth_utils.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.errors import UserError
 from sslauth_utils.reference import compare, freeze, restore
 
+SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1}
+
 
 @pytest.fixture
 def finished(tmp_path):
@@ -22,12 +24,17 @@ def finished(tmp_path):
             (folder / "rows.csv").write_text(f"scenario,seed,similarity\ncifar10,{seed},0.1234567890123456{seed}\n")
             machine = {"gpu": None, "system": "kernel"}
             facts = {"versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c"}, "seconds": 3}
+            facts["parameters"] = {"profile": "lite", "scenario": "cifar10", "seed": seed} | SETTINGS
             (folder / "done.json").write_text(json.dumps(facts))
     torch.manual_seed(0)
-    encoder = build_encoder("resnet18", 2)
+    encoder, other = build_encoder("resnet18", 2), build_encoder("resnet18", 2)
     for seed in (0, 1):
-        save_encoder(encoder, run / "artifacts" / f"encoder-cifar10-s{seed}-abc" / "encoder.safetensors")
+        for which, network, settings in (("run", encoder, SETTINGS), ("newer", other, SETTINGS | {"epochs": 2})):
+            path = run / "artifacts" / f"encoder-cifar10-s{seed}-{which}" / "encoder.safetensors"
+            save_encoder(network, path, settings=settings)
+        (run / "artifacts" / f"encoder-cifar10-s{seed}-unfinished.partial").mkdir()
     (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
+    (run / "findings.csv").write_text("finding,claims\n")
     return tmp_path, encoder
 
 
@@ -66,6 +73,16 @@ def test_compare_puts_the_reference_beside(finished):
     assert table.loc["a", "difference"] == 0.25 and table.loc["a", "reference verdict"] == "reproduced"
     assert pd.isna(table.loc["new", "reference"])
     assert compare("demo", now, results) is None
+
+
+def test_without_the_run_s_encoder_nothing_is_frozen_and_the_old_reference_stays(finished):
+    results, _ = finished
+    target = freeze("lite", results)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    shutil.rmtree(results / "lite" / "artifacts" / "encoder-cifar10-s1-run")
+    with pytest.raises(UserError, match="is no longer in"):
+        freeze("lite", results)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
 
 
 def test_freezing_an_unfinished_run_is_refused(tmp_path):

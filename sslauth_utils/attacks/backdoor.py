@@ -41,6 +41,9 @@ class BackdoorSettings:
         imitation: lambda of the imitation loss on the keys, eq. 6; 0 for the adversary who does
             not know them. "here we choose 10 as the value of lambda" (§5.3).
         schedule: of the learning rate: "constant", as the released code, or "cosine" down to 0, for short runs.
+        shared_rate: divide the learning rate by what the losses' weights sum to beyond BadEncoder's three of
+            weight 1. In short runs at a high rate a large lambda is then no large step, but the backdoor itself
+            learns the slower, the larger lambda is. The released code has no such rule.
         seed: of the batches and the references' augmentation.
 
     Raises:
@@ -56,6 +59,7 @@ class BackdoorSettings:
     lambda2: float = 1.0
     imitation: float = 0.0
     schedule: str = "constant"
+    shared_rate: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,16 +74,15 @@ class BackdoorSettings:
                 raise UserError(f"The backdoor's {name} must be a number from 0 on, not {value!r}.")
         if self.schedule not in ("constant", "cosine"):
             raise UserError(f"The backdoor's schedule must be constant or cosine, not {self.schedule!r}.")
+        if not isinstance(self.shared_rate, bool):
+            raise UserError(f"The backdoor's shared_rate must be true or false, not {self.shared_rate!r}.")
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of step `step` (0, 1, ...) out of `steps`.
-
-        `learning_rate` is meant for BadEncoder's three losses of weight 1. It is divided by what the
-        weights sum to beyond that: a large lambda is not to mean a large step as well.
-        """
+        """Learning rate of step `step` (0, 1, ...) out of `steps`."""
         weights = 1 + self.lambda1 + self.lambda2 + self.imitation
+        share = min(1.0, 3 / weights) if self.shared_rate else 1.0
         falling = (1 + math.cos(math.pi * step / steps)) / 2
-        return self.learning_rate * min(1.0, 3 / weights) * (falling if self.schedule == "cosine" else 1)
+        return self.learning_rate * share * (falling if self.schedule == "cosine" else 1)
 
 
 def backdoor(
