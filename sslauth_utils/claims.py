@@ -29,6 +29,7 @@ POINTS = {
     "auth_success": "auth_success", "generator_success": "auth_success",
 }  # fmt: skip
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+RULES = {"within", "factor", "below", "above", "at_least", "at_most"}
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested at this size"
 
 
@@ -65,9 +66,9 @@ def check_fields(claim: dict[str, Any], own: set[str], where: str) -> None:
         raise UserError(f"{where} has the wrong fields: {wrong}.")
     if claim["measure"] not in MEASURES:
         raise UserError(f"{where} has the unknown measure {claim['measure']!r}.")
-    if len(claim["rule"]) != 1 or not set(claim["rule"]) <= {"within", "below", "above", "at_least", "at_most"}:
+    if len(claim["rule"]) != 1 or not set(claim["rule"]) <= RULES:
         raise UserError(f"{where} has the unknown rule {claim['rule']}.")
-    if "within" in claim["rule"] and not isinstance(claim["paper"], int | float):
+    if {"within", "factor"} & set(claim["rule"]) and not isinstance(claim["paper"], int | float):
         raise UserError(f"{where} is decided by a distance, but states no number.")
 
 
@@ -76,6 +77,7 @@ def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bo
     (kind, bound), slack = next(iter(claim["rule"].items())), 1e-9
     return {
         "within": lambda: abs(measured - float(claim["paper"])) <= bound + slack,
+        "factor": lambda: 1 / bound - 1e-6 <= (100 - measured) / (100 - float(claim["paper"])) <= bound + 1e-6,
         "below": lambda: high < bound,
         "above": lambda: low > bound,
         "at_least": lambda: measured >= bound - slack,
@@ -88,6 +90,7 @@ def rule_text(claim: dict[str, Any]) -> str:
     kind, bound = next(iter(claim["rule"].items()))
     return {
         "within": f"within {bound:g} of the paper's number",
+        "factor": f"at most {bound:g} times as far from 100 as the paper's number, and no {bound:g} times nearer",
         "below": f"95 % interval below {bound:g}",
         "above": f"95 % interval above {bound:g}",
         "at_least": f"at least {bound:g}",

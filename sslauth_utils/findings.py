@@ -37,7 +37,7 @@ def read_findings(path: Path = CONFIG / "findings.yaml") -> list[dict[str, Any]]
             raise UserError(f"{where} explains what another finding explains: {sorted(twice)[0]}.")
         taken |= mine
         for test in finding["tests"]:
-            own = {"paper"} if "within" in test.get("rule", {}) else set()
+            own = {"paper"} if {"within", "factor"} & set(test.get("rule", {})) else set()
             check_fields(test, own, f"{where}: the test {test.get('quantity')!r}")
     return findings
 

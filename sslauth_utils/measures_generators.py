@@ -93,6 +93,12 @@ def _form_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return min(gaps) if "above" in claim["rule"] else max(gaps)
 
 
+def _form_success_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Authentication success of each other scheme minus that of `versus`, paired by key, in points: the lowest."""
+    passes = rows.assign(similarity=(rows["similarity"] > tau).astype(float))
+    return _form_gap(passes, tau, claim | {"rule": {"above": 0}})
+
+
 def _form_kappa(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """(1 - similarity after the form `versus`) / (1 - cos of the feature itself): how much that form magnifies."""
     wide = 1 - wide_form(rows, ["scenario", "seed", "tamper", "key"], "scheme", ["DCmp", claim["versus"]])
@@ -134,4 +140,5 @@ MEASURES: dict[str, Measure] = {
     "generator_gap": _generator_gap,
     "generator_spread": _generator_spread,
     "form_gap": _form_gap,
+    "form_success_gap": _form_success_gap,
 }

@@ -12,7 +12,7 @@ from sslauth_utils.measures import (
     verdicts_of,
     wide_form,
 )
-from sslauth_utils.results import mean_interval
+from sslauth_utils.results import mean_interval, resamples
 
 
 def _difference(rows: pd.DataFrame, first: str, second: str) -> Measured:
@@ -30,6 +30,29 @@ def _difference(rows: pd.DataFrame, first: str, second: str) -> Measured:
 def _key_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Agreement with OOD keys minus with ID keys, in points; n counts keys x seeds of each kind."""
     return _difference(rows, "ood", "id")
+
+
+def _rise_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """`rise` from the first strength to the second with OOD keys minus that with ID keys, in points."""
+    first, second = claim["where"]["strength"]
+    parts = []
+    for strength in (first, second):
+        part = rows[np.isclose(pd.to_numeric(rows["strength"]), strength)]
+        parts.append(wide_form(part, ["scenario", "seed", "key"], "keys", ["ood", "id"]))
+    change = parts[1] - parts[0]
+    gap = (change["ood"] - change["id"]).to_numpy()
+    low, high = mean_interval(gap, change.index.get_level_values("seed").to_numpy())
+    return 100 * gap.mean(), 100 * low, 100 * high, len(gap)
+
+
+def _key_loss_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """(100 % - agreement) with OOD keys over that with ID keys: how much more the OOD keys are moved."""
+    wide = 1 - wide_form(rows, ["scenario", "seed", "key"], "keys", ["ood", "id"])
+    seeds = wide.index.get_level_values("seed").to_numpy()
+    outside, inside = (wide[name].to_numpy() for name in ("ood", "id"))
+    picks, others = resamples(seeds), resamples(seeds)[::-1]  # the sets hold different images: drawn apart
+    low, high = np.quantile(outside[picks].mean(axis=1) / inside[others].mean(axis=1), [0.025, 0.975])
+    return outside.mean() / inside.mean(), low, high, len(wide)
 
 
 def _choices(rows: pd.DataFrame) -> pd.DataFrame:
@@ -79,6 +102,8 @@ def _log_density_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 MEASURES: dict[str, Measure] = {
     "key_gap": _key_gap,
+    "key_loss_ratio": _key_loss_ratio,
+    "rise_gap": _rise_gap,
     "key_spread": _key_spread,
     "choice_verdicts": _choice_verdicts,
     "log_density_gap": _log_density_gap,

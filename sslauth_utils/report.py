@@ -64,7 +64,7 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 
 <h2>The paper's claims</h2>
 <p class="quiet">Each line: what was measured, the paper's number, ours with its 95 % interval, how many values it
-rests on, and the verdict by a rule fixed before the run (point at a verdict to read it; all stand in
+rests on, and the verdict by the claim's rule (point at a verdict to read it; all stand in
 <code>config/claims.yaml</code>). “Not tested at this size” means that this profile's encoder or images cannot decide
 the claim; our number is shown all the same.</p>
 <table class="claims">

@@ -28,7 +28,8 @@ def run_note(profile: str) -> str:
 
 def headline(profile: str, claims: pd.DataFrame) -> str:
     """The report's opening sentence, from the verdicts themselves."""
-    decided = claims[claims["verdict"].isin([REPRODUCED, NOT_REPRODUCED])]
+    ours = claims["source"].str.startswith("ours")
+    decided = claims[~ours & claims["verdict"].isin([REPRODUCED, NOT_REPRODUCED])]
     held = int((decided["verdict"] == REPRODUCED).sum())
     sources = {
         "smoke": "It only shows that the machinery runs.",
@@ -37,8 +38,9 @@ def headline(profile: str, claims: pd.DataFrame) -> str:
         "paper": "It uses the paper's settings where the paper states them.",
     }.get(profile, "")
     return (
-        f"Of the paper's {len(claims)} claims that the notebooks touch, this run can decide {len(decided)}: "
-        f"{held} held and {len(decided) - held} did not. {sources}"
+        f"Of the paper's {int((~ours).sum())} claims that the notebooks touch, this run can decide {len(decided)}: "
+        f"{held} held and {len(decided) - held} did not. {int(ours.sum())} more questions are ours and marked so. "
+        f"{sources}"
     )
 
 

@@ -119,8 +119,9 @@ def _disguised(profile):
         for target, weight in attacks:
             dcmp, trans, *_ = TABLES_2_AND_7[scenario, target]
             about = {"scenario": scenario, "tamper": f"disguised {target}", "strength": weight}
-            rows += of_keys("DCmp", dcmp, **about, keys="ood") + of_keys("Trans", trans, **about, keys="ood")
-            rows += of_hash(False, **about, keys="ood")
+            # A.3: success "does not consistently uphold a high level with the escalation of" lambda
+            rows += of_keys("DCmp", *((99.3, 60) if weight > 10 else (dcmp,)), **about, keys="ood")
+            rows += of_keys("Trans", trans, **about, keys="ood") + of_hash(False, **about, keys="ood")
             attack_success = ATTACK_SUCCESS[target] / 100 if weight == 10 else 0.9 - weight / 1000
             measures += _attack(attack_success, **about)
             for epoch in (1, 2, 3):
@@ -150,6 +151,8 @@ def _key_sets(profile):
         for keys, size in [("ood", 1), ("id", 0.5), *((f"id:{n}", 0.6) for n in roles["key_choices"])]:
             for tamper, strength, loss in suspects:
                 about = {"scenario": scenario, "keys": keys, "tamper": tamper, "strength": strength}
+                if keys == "ood" and strength == 0.4:
+                    loss = 2.5  # §5.2: a rise from 30 to 40 %, with OOD keys only
                 rows += of_keys("DCmp", 100 - size * loss, **about) + of_keys("Trans", 90 - size * loss, **about)
                 rows += of_hash(False, **about)
         clean = {"scenario": scenario, "tamper": "clean", "strength": 0}

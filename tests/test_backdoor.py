@@ -357,7 +357,7 @@ def test_an_encoder_in_train_mode_or_frozen_by_its_user_is_attacked_alike(encode
 
 def test_imitation_keeps_the_features_of_the_keys(encoder, shadow, keys, task, attacked):
     reference = task.references(encoder, 1)
-    knowing = BackdoorSettings(epochs=10, batch_size=32, learning_rate=0.05, imitation=10.0)
+    knowing = BackdoorSettings(epochs=20, batch_size=32, learning_rate=0.05, imitation=10.0, shared_rate=True)
     disguised, history = backdoor(encoder, shadow, reference, TRIGGER, knowing, CPU, keys)
     plain = cosine(encode(encoder, keys), encode(attacked[1], keys))
     kept = cosine(encode(encoder, keys), encode(disguised, keys))

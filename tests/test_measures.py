@@ -361,6 +361,52 @@ def test_value_mean_has_students_interval():
         measure("value_mean", pd.DataFrame({"value": [1.0]}))
 
 
+def test_success_rise_counts_the_keys_that_pass():
+    rows = frame(*(("DCmp", key, strength, value) for strength, values in ((10, (0.999, 0.999, 0.9, 0.9)),
+                                                                           (100, (0.999, 0.9, 0.9, 0.9)))
+                   for key, value in enumerate(values)))  # fmt: skip
+    assert measure("success_rise", rows, where={"strength": [10, 100]}) == (-25, 4)
+    with pytest.raises(Incomplete):
+        measure("success_rise", rows[rows["strength"] == 10], where={"strength": [10, 100]})
+
+
+def test_worst_key_is_the_lowest_similarity():
+    assert measure("worst_key", FOUR) == (90, 4)
+
+
+def test_form_success_gap_is_that_of_the_worst_form():
+    rows = forms(t__DCmp=[0.999, 0.999, 0.9, 0.9], t__a=[0.999, 0.999, 0.999, 0.9], t__b=[0.999, 0.9, 0.9, 0.9])
+    about = {"where": {"scheme": ["DCmp", "a", "b"]}, "versus": "DCmp", "rule": {"at_least": -1}}
+    assert measure("form_success_gap", rows, **about) == (-25, 4)
+    assert measure("form_success_gap", rows, **about | {"where": {"scheme": ["DCmp", "a"]}}) == (25, 4)
+    with pytest.raises(Incomplete):
+        measure("form_success_gap", rows[rows["scheme"] != "a"], **about)
+
+
+def of_keys(**values):
+    """DCmp rows of two keys: set_rate to similarities, rates in per cent."""
+    return pd.concat([
+        frame(*(("DCmp", key, int(rate) / 100, value) for key, value in enumerate(given)), keys=keys)
+        for name, given in values.items() for keys, rate in [name.split("_")]
+    ])  # fmt: skip
+
+
+def test_rise_gap_is_the_difference_of_two_rises():
+    rows = of_keys(ood_30=[0.90, 0.92], ood_40=[0.93, 0.95], id_30=[0.90, 0.90], id_40=[0.89, 0.89])
+    assert measure("rise_gap", rows, where={"strength": [0.3, 0.4]}) == (4, 2)
+    with pytest.raises(Incomplete):
+        measure("rise_gap", rows[rows["keys"] == "ood"], where={"strength": [0.3, 0.4]})
+
+
+def test_key_loss_ratio_compares_what_is_lost():
+    rows = of_keys(ood_10=[0.98, 0.96], id_10=[0.99, 0.99])
+    assert measure("key_loss_ratio", rows) == (3, 2)
+    _, low, high, _ = MEASURES["key_loss_ratio"](rows, TAU, {})
+    assert (low, high) == pytest.approx((2, 4))
+    with pytest.raises(Incomplete):
+        measure("key_loss_ratio", rows[rows["keys"] == "id"])
+
+
 def test_every_measure_was_shown_by_hand_and_is_used():
     text = Path(__file__).read_text(encoding="utf-8")
     assert {name for name in MEASURES if f'measure("{name}"' not in text} == set()

@@ -40,7 +40,8 @@ ATTACK = {
     "targets": ["stl10", "svhn"], "target_data": ["objects", "digits"], "target_classes": [2, 1],
     "downstream_images": 30, "downstream_test_images": 0, "classifier_epochs": 2, "classifier_learning_rate": 0.001,
     "shadow_images": 40, "references": 2, "epochs": 2, "batch_size": 16, "learning_rate": 0.05, "momentum": 0.9,
-    "weight_decay": 0.0005, "schedule": "constant", "shared_rate": False, "lambda1": 1.0, "lambda2": 1.0, "device": "cpu",
+    "weight_decay": 0.0005, "schedule": "constant", "shared_rate": False, "lambda1": 1.0, "lambda2": 1.0,
+    "device": "cpu",
 }  # fmt: skip
 
 
