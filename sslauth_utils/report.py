@@ -36,6 +36,7 @@ table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 th { text-align: left; color: var(--quiet); font-weight: 600; border-bottom: 2px solid var(--line); }
 td { border-bottom: 1px solid var(--line); vertical-align: top; } th, td { padding: .42rem .6rem .42rem 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.claims td:nth-child(2) { width: 42%; } .claims td:nth-child(3) { white-space: normal; }
 .verdict { border-radius: 1rem; padding: .05rem .6rem; white-space: nowrap; font-size: .82rem; font-weight: 600; }
 .good { color: var(--good); background: var(--goodbg); } .bad { color: var(--bad); background: var(--badbg); }
 .idle { color: var(--idle); background: var(--idlebg); }
