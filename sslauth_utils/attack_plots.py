@@ -142,13 +142,7 @@ def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target:
     table = summarise(part, ["scenario", "scheme", "strength"], tau)
     figure, axes = panels(scenarios_of(part), 2.5)
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
-        for scheme in ("DCmp", "Trans"):
-            line = select(table, {"scenario": scenario, "scheme": scheme})
-            _band(
-                axis, line, "auth_success", COLOURS[scheme], label=f"{scheme}, authentication success",
-                marker=MARKERS[scheme],
-            )  # fmt: skip
-            axis.plot(line["strength"], line["agreement"], ":", color=COLOURS[scheme], label=f"{scheme}, agreement")
+        _schemes(axis, select(table, {"scenario": scenario}))
         curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
         axis.plot(curve.index, curve, color=SUCCESS, marker="D", label="attack success")
         axis.set(xlabel="epoch", ylim=(-3, 104))
@@ -169,13 +163,7 @@ def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: s
     table = summarise(part, ["scenario", "scheme", "strength"], tau)
     figure, axes = panels(scenarios_of(part), 2.6)
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
-        for scheme in ("DCmp", "Trans"):
-            line = select(table, {"scenario": scenario, "scheme": scheme})
-            _band(
-                axis, line, "auth_success", COLOURS[scheme], label=f"{scheme}, authentication success",
-                marker=MARKERS[scheme],
-            )  # fmt: skip
-            axis.plot(line["strength"], line["agreement"], ":", color=COLOURS[scheme], label=f"{scheme}, agreement")
+        _schemes(axis, select(table, {"scenario": scenario}))
         for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--")):
             chosen = select(numbers, {"scenario": scenario, "quantity": quantity})
             curve = 100 * chosen.groupby("strength")["value"].mean()
@@ -186,6 +174,15 @@ def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: s
         axis.minorticks_off()
     axes[0].set_ylabel("%")
     return legend_below(figure, columns=3 if len(axes) > 1 else 2)
+
+
+def _schemes(axis: plt.Axes, table: pd.DataFrame) -> None:
+    """Authentication success with its interval, and agreement dotted, of both schemes over strength."""
+    for scheme in ("DCmp", "Trans"):
+        line = select(table, {"scheme": scheme})
+        name = f"{scheme}, authentication success"
+        _band(axis, line, "auth_success", COLOURS[scheme], label=name, marker=MARKERS[scheme])
+        axis.plot(line["strength"], line["agreement"], ":", color=COLOURS[scheme], label=f"{scheme}, agreement")
 
 
 def _band(axis: plt.Axes, line: pd.DataFrame, quantity: str, colour: str, **style: Any) -> None:
