@@ -1,5 +1,6 @@
 """A downstream task as a victim would build it: frozen encoder, classifier, test set, and what a trigger does to it."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,24 +16,51 @@ from sslauth_utils.similarity import normalise
 from sslauth_utils.tensors import sha256_tensors
 
 BATCH = 500
+ADVERSARY_SHARE = 0.1  # of a task's labelled images: the adversary's own, which the victim never sees
+
+
+def split_off(images: Images, least: int, seed: int) -> tuple[Images, Images]:
+    """The victim's images and the adversary's: of each class a tenth, drawn by `seed`, goes to the adversary.
+
+    Args:
+        least: images of each class that the adversary has at least, if that leaves the victim one.
+    """
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    held = torch.zeros(len(images), dtype=torch.bool)
+    for label in images.labels.unique():
+        mine = order[images.labels[order] == label]
+        held[mine[: min(len(mine) - 1, max(least, int(ADVERSARY_SHARE * len(mine))))]] = True
+    victim, adversary = (
+        replace(images, images=images.images[part], labels=images.labels[part]) for part in (~held, held)
+    )
+    return victim, adversary
 
 
 class DownstreamTask:
     """Train and test images of a task, and the classifier's settings.
 
     Attributes:
+        train, test: the victim's images.
+        adversary: the adversary's own labelled images of the task, from which references are taken.
         target: the class that the adversary wants, an index into the set's classes.
         trigger: stamped on the test images.
     """
 
     def __init__(
-        self, train: Images, test: Images, target: int, trigger: Trigger, settings: ClassifierSettings
+        self,
+        train: Images,
+        test: Images,
+        adversary: Images,
+        target: int,
+        trigger: Trigger,
+        settings: ClassifierSettings,
     ):
         if not 0 <= target < len(train.classes):
             raise UserError(
                 f"Target class {target} is outside {train.name}, which has classes 0 to {len(train.classes) - 1}."
             )
-        self.train, self.test, self.target, self.trigger, self.settings = train, test, target, trigger, settings
+        self.train, self.test, self.adversary = train, test, adversary
+        self.target, self.trigger, self.settings = target, trigger, settings
 
     @property
     def chance(self) -> float:
@@ -40,7 +68,7 @@ class DownstreamTask:
         return chance(self.test.labels)
 
     def references(self, encoder: nn.Module, count: int) -> Tensor:
-        """The adversary's reference images: `count` typical training images of the target class.
+        """The adversary's reference images: `count` typical ones of the target class among its own.
 
         BadEncoder takes a picture that the clean encoder's features place firmly in the
         class; here those with the largest margin between the cosine to their own class's
@@ -52,18 +80,20 @@ class DownstreamTask:
         Raises:
             UserError: the class has fewer images.
         """
-        labels = self.train.labels
+        own = self.adversary
+        labels = own.labels
         mine = (labels == self.target).nonzero().flatten()
         if not 1 <= count <= len(mine):
             raise UserError(
-                f"{count} references asked for, but class {self.target} of {self.train.name} has {len(mine)} images."
+                f"{count} references asked for, but the adversary has {len(mine)} images of class {self.target} "
+                f"of {own.name}."
             )
-        features = normalise(encode(encoder, self.train.images, BATCH))
+        features = normalise(encode(encoder, own.images, BATCH))
         means = torch.stack([features[labels == label].mean(dim=0) for label in labels.unique()])
-        own = labels.unique().tolist().index(self.target)
+        column = labels.unique().tolist().index(self.target)
         likeness = features[mine] @ normalise(means).T
-        margin = likeness[:, own] - likeness.index_fill(1, torch.tensor([own]), -2).amax(dim=1)
-        return self.train.images[mine[margin.topk(count).indices]]
+        margin = likeness[:, column] - likeness.index_fill(1, torch.tensor([column]), -2).amax(dim=1)
+        return own.images[mine[margin.topk(count).indices]]
 
     def fit(self, encoder: nn.Module) -> nn.Sequential:
         """The classifier that a user trains on frozen features of the training images."""

@@ -25,7 +25,7 @@ from sslauth_utils.classifier import ClassifierSettings, build_classifier
 from sslauth_utils.data import Images, load_images
 from sslauth_utils.device import pick_device
 from sslauth_utils.downstream import knn_accuracy
-from sslauth_utils.downstream_task import DownstreamTask
+from sslauth_utils.downstream_task import DownstreamTask, split_off
 from sslauth_utils.encoders import Encoder, encode, load_encoder, save_encoder
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import read_json, sha256_json
@@ -43,6 +43,8 @@ def downstream_task(
 ) -> DownstreamTask:
     """The `DownstreamTask` that the notebooks call `target`, with the profile's images and classifier.
 
+    A tenth of the labelled images is the adversary's; the victim's classifier trains on the others.
+
     Args:
         target: one of the targets of 06_backdoor: stl10, gtsrb or svhn, the paper's names;
             the profile says which data set plays each.
@@ -59,10 +61,10 @@ def downstream_task(
         everything = load_images(name, split, size)
         return load_images(name, split, size, wanted, seed) if 0 < wanted < len(everything) else everything
 
-    train = at_most("train", settings["downstream_images"])
+    train, adversary = split_off(at_most("train", settings["downstream_images"]), settings["references"], seed)
     test = at_most("test", settings["downstream_test_images"])
     recipe = ClassifierSettings(settings["classifier_epochs"], 64, settings["classifier_learning_rate"], seed)
-    return DownstreamTask(train, test, wanted, Trigger.for_size(size), recipe)
+    return DownstreamTask(train, test, adversary, wanted, Trigger.for_size(size), recipe)
 
 
 def clean_task(
@@ -270,7 +272,7 @@ def _target(settings: Settings, target: str) -> tuple[str, int]:
 
 def _task_address(profile: str, scenario: str, seed: int, target: str, settings: Settings) -> str:
     name, wanted = _target(settings, target)
-    used = [settings[key] for key in sorted(settings) if key.startswith(("downstream_", "classifier_"))]
+    used = [settings[key] for key in sorted(settings) if key.startswith(("downstream_", "classifier_", "references"))]
     upstream = notebook_settings(profile, PRETRAIN, scenario, seed, None)
     return sha256_json([name, wanted, used, encoder_address(scenario, seed, upstream), data_files(name), _code()])
 

@@ -282,7 +282,7 @@ def test_folding_shares_the_weights_and_removes_resnets_batch_norms(encoder):
 def task():
     names = ["red", "green", "blue"]
     train, test = Images(*pictures(96, 0), names, "toy", "drawn"), Images(*pictures(60, 1), names, "toy", "drawn")
-    return DownstreamTask(train, test, 2, TRIGGER, ClassifierSettings(60, 32, 1e-3))
+    return DownstreamTask(train, test, train, 2, TRIGGER, ClassifierSettings(60, 32, 1e-3))
 
 
 RECIPE = BackdoorSettings(epochs=40, batch_size=32, learning_rate=0.05)

@@ -7,7 +7,7 @@ from torch import nn
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.classifier import ClassifierSettings, predict
 from sslauth_utils.data import Images
-from sslauth_utils.downstream_task import DownstreamTask, collapsed
+from sslauth_utils.downstream_task import DownstreamTask, collapsed, split_off
 from sslauth_utils.encoders import encode
 from sslauth_utils.errors import UserError
 
@@ -59,7 +59,7 @@ TRAIN = images(
 
 
 def task(target=2, train=TRAIN, test=TEST, trigger=TRIGGER, settings=None):
-    return DownstreamTask(train, test, target, trigger, settings or ClassifierSettings(60, 4, 3e-3))
+    return DownstreamTask(train, test, train, target, trigger, settings or ClassifierSettings(60, 4, 3e-3))
 
 
 def test_success_is_counted_on_all_images_and_on_those_of_other_classes():
@@ -130,8 +130,28 @@ def test_more_references_than_images_are_told(count, target, there):
     with pytest.raises(UserError) as caught:
         task(target).references(Pixels(), count)
     assert str(caught.value) == (
-        f"{count} references asked for, but class {target} of toy has {there} images."
+        f"{count} references asked for, but the adversary has {there} images of class {target} of toy."
     )
+
+
+def test_the_victim_and_the_adversary_share_no_image_and_lose_none():
+    labels = [0] * 40 + [1] * 9 + [2]
+    everything = images([[i, 0, 0] for i in range(50)], labels)
+    for seed in (0, 1):
+        victim, adversary = split_off(everything, 2, seed)
+        halves = [part.images[:, 0, 0, 0].tolist() for part in (victim, adversary)]
+        assert sorted(halves[0] + halves[1]) == list(range(50)) and not set(halves[0]) & set(halves[1])
+        for part in (victim, adversary):
+            assert [labels[i] for i in part.images[:, 0, 0, 0].tolist()] == part.labels.tolist()
+        # a tenth, at least the two asked for, and never the victim's last
+        assert torch.bincount(adversary.labels, minlength=3).tolist() == [4, 2, 0]
+    assert not torch.equal(split_off(everything, 2, 0)[1].images, adversary.images), "the seed draws"
+
+
+def test_references_are_the_adversary_own_images():
+    own = images([[0, 0, 60], [0, 9, 60], [60, 0, 0]], [2, 2, 0])
+    made = DownstreamTask(TRAIN, TEST, own, 2, TRIGGER, ClassifierSettings(1, 4))
+    assert torch.equal(made.references(Pixels(), 1)[0], own.images[0])
 
 
 @pytest.mark.parametrize("target", [-1, 3, 12])

@@ -148,10 +148,10 @@ def test_only_the_disguised_backdoor_knows_the_keys(tiny):
 def test_the_target_decides_set_class_and_references(tiny):
     task = downstream_task("tiny", "cifar10", 0, "svhn")
     assert (task.train.name, task.target, task.trigger.side) == ("digits", 1, 5)
-    assert len(task.train) == 30 and len(task.test) == 20, "0 images: all of them"
+    assert len(task.train) + len(task.adversary) == 30 and len(task.test) == 20, "0 images: all of them"
     backdoored_encoder("tiny", "cifar10", 0, "svhn")
     references = tiny[1][-1][1][2]
-    pool = {image.numpy().tobytes() for image, label in zip(task.train.images, task.train.labels, strict=True)
+    pool = {image.numpy().tobytes() for image, label in zip(task.adversary.images, task.adversary.labels, strict=True)
             if label == 1}  # fmt: skip
     assert len(references) == 2 and all(r.numpy().tobytes() in pool for r in references)
 
@@ -159,7 +159,7 @@ def test_the_target_decides_set_class_and_references(tiny):
 def test_a_set_with_fewer_images_than_asked_for_is_taken_whole(tiny):
     wishes = ATTACK | {"downstream_images": 500, "downstream_test_images": 21}
     task = downstream_task("tiny", "cifar10", 0, "stl10", wishes)
-    assert (len(task.train), len(task.test)) == (60, 20)
+    assert (len(task.train) + len(task.adversary), len(task.test)) == (60, 20)
 
 
 @pytest.mark.parametrize(
