@@ -77,10 +77,12 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])  # once: "tight" finds it for each file anew
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         with atomic(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, metadata=metadata, bbox_inches="tight")
+            figure.savefig(temporary, metadata=metadata, bbox_inches=box)
         written.append(folder / f"{name}{suffix}")
     return written
 
