@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from sslauth_utils import artifacts, reference
+from sslauth_utils.artifacts import PRETRAIN, notebook_settings, pretrained_encoder
 from sslauth_utils.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.errors import UserError
-from sslauth_utils.reference import compare, freeze, restore
+from sslauth_utils.reference import compare, freeze, lay_out_encoders, restore
 
 SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1}
 
@@ -106,3 +108,40 @@ def test_what_was_frozen_can_be_restored(finished):
 def test_without_a_reference_nothing_is_restored(tmp_path):
     with pytest.raises(UserError, match="no reference run of profile demo"):
         restore("demo", tmp_path)
+
+
+@pytest.fixture
+def referenced(tmp_path, monkeypatch):
+    """A reference encoder of profile smoke, with the settings that the profile asks for."""
+    for module in (artifacts, reference):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.delenv("SSLAUTH_DATA", raising=False)
+    torch.manual_seed(3)
+    encoder = build_encoder("resnet18", 4)
+    path = tmp_path / "reference" / "smoke" / "encoders" / "cifar10-s0.safetensors"
+    save_encoder(encoder, path, settings=notebook_settings("smoke", PRETRAIN, "cifar10", 0, None), history=[])
+    return path, encoder
+
+
+def test_a_run_finds_the_reference_s_encoders_and_trains_none(referenced):
+    path, encoder = referenced
+    [folder] = lay_out_encoders("smoke")
+    assert (folder / "encoder.safetensors").read_bytes() == path.read_bytes()
+    found, facts = pretrained_encoder("smoke", "cifar10", 0)
+    assert found.sha256() == encoder.sha256() and facts["history"] == []
+    assert lay_out_encoders("smoke") == [folder], "a second time changes nothing"
+
+
+def test_an_encoder_of_other_settings_is_not_passed_off_as_the_profile_s(referenced):
+    path = referenced[0].with_suffix(".json")
+    facts = json.loads(path.read_text())
+    facts["settings"]["epochs"] = 77
+    path.write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"cifar10-s0 was trained with another epochs \(77\) than profile smoke"):
+        lay_out_encoders("smoke")
+    assert not list((path.parents[3] / "smoke").glob("artifacts/encoder-*")), "nothing was laid out"
+
+
+def test_without_reference_encoders_it_is_told(referenced):
+    with pytest.raises(UserError, match="no reference encoders of profile demo"):
+        lay_out_encoders("demo")
