@@ -30,8 +30,16 @@ main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; } h2 { margin: 2.6rem 0 .6rem; font-size: 1.25rem; }
 p, li { max-width: 46rem; } .quiet { color: var(--quiet); font-size: .9rem; } a { color: var(--link); }
 .counts { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1.2rem 0; }
-.counts div { border: 1px solid var(--line); border-radius: .5rem; padding: .55rem .9rem; background: var(--soft); }
-.counts b { font-size: 1.5rem; display: block; line-height: 1.2; }
+.counts label { border: 1px solid var(--line); border-radius: .5rem; padding: .55rem .9rem; background: var(--soft);
+  cursor: pointer; }
+.counts label:has(:checked) { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); }
+.counts label:has(:focus-visible) { outline: 2px solid var(--link); outline-offset: 2px; }
+.counts input { position: absolute; opacity: 0; } .counts b { font-size: 1.5rem; display: block; line-height: 1.2; }
+{% for _, kind in kinds %}body:has(#only-{{ kind }}:checked) .claims tbody tr:not(.is-{{ kind }}, :target),
+{% endfor %}.none { display: none; }
+.claims tr:target { background: var(--soft); outline: 2px solid var(--link); }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .9rem; }
+@media print { .claims tbody tr { display: table-row !important; } nav { display: none; } }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 th { text-align: left; color: var(--quiet); font-weight: 600; border-bottom: 2px solid var(--line); }
 td { border-bottom: 1px solid var(--line); vertical-align: top; } th, td { padding: .42rem .6rem .42rem 0; }
@@ -59,20 +67,25 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 <h1>SSL-Auth, reproduced</h1>
 <p class="quiet">Profile <b>{{ profile }}</b> · {{ note }}</p>
 <p>{{ lead }}</p>
-<div class="counts">
-{% for name, kind in kinds %}<div><b>{{ counts[name] }}</b>{{ name }}</div>
+<nav><a href="#claims">Claims</a>{% if reasons %}<a href="#reasons">What did not reproduce</a>{% endif %}
+{% for heading, _, _ in tables %}<a href="#table-{{ loop.index }}">{{ heading }}</a>
+{% endfor %}<a href="#figures">Figures</a><a href="#notebooks">Notebooks</a></nav>
+<div class="counts" role="radiogroup" aria-label="Claims shown below">
+<label><input type="radio" name="only" checked><b>{{ claims | length }}</b>all claims</label>
+{% for name, kind in kinds %}<label><input type="radio" name="only" id="only-{{ kind }}">
+<b>{{ counts[name] }}</b>{{ name }}</label>
 {% endfor %}</div>
 
-<h2>The paper's claims</h2>
+<h2 id="claims">The paper's claims</h2>
 <p class="quiet">Each line: what was measured, the paper's number, ours with its 95 % interval, how many values it
 rests on, and the verdict by the claim's rule (point at a verdict to read it; all stand in
 <code>config/claims.yaml</code>). “Not tested at this size” means that this profile's encoder or images cannot decide
-the claim; our number is shown all the same.</p>
+the claim; our number is shown all the same. The boxes above choose which claims are listed.</p>
 <table class="claims">
 <thead><tr><th>Source</th><th>Quantity</th><th class="number">Paper</th><th class="number">Measured</th>
 <th class="number">95 % interval</th><th class="number">n</th><th>Verdict</th></tr></thead>
 <tbody>
-{% for line in claims %}<tr id="{{ line.id }}"><td data-name="">{{ line.source }}</td>
+{% for line in claims %}<tr id="{{ line.id }}" class="is-{{ line.kind }}"><td data-name="">{{ line.source }}</td>
 <td data-name="">{{ line.quantity }}</td>
 <td class="number" data-name="paper">{{ line.paper }}</td>
 <td class="number" data-name="measured">{{ line.measured }}</td>
@@ -80,7 +93,7 @@ the claim; our number is shown all the same.</p>
 <td data-name=""><span class="verdict {{ line.kind }}" title="{{ line.rule }}">{{ line.verdict }}</span></td></tr>
 {% endfor %}</tbody></table>
 
-{% if reasons %}<h2>What did not reproduce, and why</h2>
+{% if reasons %}<h2 id="reasons">What did not reproduce, and why</h2>
 <p class="quiet">Each reason was written down after its claims had failed, together with what must be measured if it is
 right; the measurements are of the same run (<code>config/findings.yaml</code>). A reason that is not supported is
 none.</p>
@@ -96,16 +109,16 @@ none.</p>
 {% endfor %}</ul>
 {% endif %}</section>
 {% endfor %}{% endif %}
-{% for heading, text, table in tables %}<h2>{{ heading }}</h2>
+{% for heading, text, table in tables %}<h2 id="table-{{ loop.index }}">{{ heading }}</h2>
 <p class="quiet">{{ text }}</p>
 <div class="scroll">{{ table | safe }}</div>
 {% endfor %}
-<h2>Figures</h2>
+<h2 id="figures">Figures</h2>
 {% for name, caption, data in figures %}<figure id="{{ name }}">
 <img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
 <figcaption>{{ caption }}</figcaption></figure>
 {% endfor %}
-<h2>Executed notebooks</h2>
+<h2 id="notebooks">Executed notebooks</h2>
 <p class="quiet">Every number above comes out of these, on the machine where the run was made. They open in
 JupyterLab.</p>
 <ul>
