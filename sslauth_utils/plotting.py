@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from sslauth_utils.files import atomic
@@ -77,14 +78,22 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
-    figure.draw_without_rendering()
-    box = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])  # once: "tight" finds it for each file anew
+    box = _tight_box(figure)  # once: "tight" would find it for each file anew
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         with atomic(folder / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, metadata=metadata, bbox_inches=box)
         written.append(folder / f"{name}{suffix}")
     return written
+
+
+def _tight_box(figure: Figure) -> Bbox:
+    """What holds everything drawn, in inches, at the resolution of the file: letters' widths depend on it."""
+    shown, figure.dpi = figure.dpi, plt.rcParams["savefig.dpi"]
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+    figure.dpi = shown
+    return box
 
 
 def panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -> tuple[Figure, list[plt.Axes]]:

@@ -368,6 +368,18 @@ def test_the_note_stands_on_the_figure_and_smoke_is_marked(tmp_path):
     assert (tmp_path / "smoke.png").read_bytes() != (tmp_path / "demo.png").read_bytes()
 
 
+def test_nothing_is_cut_off_even_a_note_longer_than_the_figure_is_wide(tmp_path):
+    plotting.use_style()
+    figure = drawing()
+    figure.set_size_inches(2, 1.5)
+    png, _ = plotting.save_figure(figure, tmp_path, "narrow", "a note that is longer than the figure is wide " * 3)
+    ink = plt.imread(png)[..., :3].min(axis=2) < 0.9
+    margin = round(0.05 * plt.rcParams["savefig.dpi"])
+    assert ink.any() and ink.shape[1] > 2.5 * plt.rcParams["savefig.dpi"]
+    for edge in (ink[:margin], ink[-margin:], ink[:, :margin], ink[:, -margin:]):
+        assert not edge.any()
+
+
 def test_a_full_disk_leaves_the_old_figure(tmp_path, monkeypatch):
     png, _ = plotting.save_figure(drawing(), tmp_path, "small", "demo")
     before = png.read_bytes()
