@@ -34,12 +34,6 @@ def _success_rise(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return rise(rows.assign(similarity=(rows["similarity"] > tau).astype(float)), tau, claim)
 
 
-def _worst_key(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """The lowest similarity of any key, %; no interval, it is one key."""
-    worst = 100 * rows["similarity"].min()
-    return worst, worst, worst, len(rows)
-
-
 def _highest_success(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """The highest authentication success of any strength, %; n counts keys x seeds of one strength."""
     return max(auth_success(group, tau, claim) for _, group in rows.groupby("strength"))
@@ -99,7 +93,6 @@ MEASURES: dict[str, Measure] = {
     "last_minus_first": _last_minus_first,
     "scenario_gap": _scenario_gap,
     "success_rise": _success_rise,
-    "worst_key": _worst_key,
     "highest_success": _highest_success,
     "beyond_matched": _beyond_matched,
     "share": _value_share,

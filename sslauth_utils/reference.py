@@ -2,27 +2,23 @@
 
     python -m sslauth_utils.reference lite
     python -m sslauth_utils.reference lite --restore
-    python -m sslauth_utils.reference lite --encoders
 
 The first copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
 (one compressed CSV each), the encoders (safetensors with their JSON), and where they
 came from (``provenance.json``). Figures and report are committed where they lie.
 The second lays the reference's rows out as if the profile had been run, so that
 ``./run_all.sh --profile lite --figures-only`` redraws the reference figures on any machine.
-The third hands the reference's encoders to the profile's next run, which then trains none.
 """
 
 import argparse
 import gzip
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sslauth_utils.artifacts import PRETRAIN, encoder_address, find_or_make, notebook_settings
 from sslauth_utils.errors import UserError
 from sslauth_utils.files import atomic, read_json, write_json, write_text
 from sslauth_utils.paths import RESULTS
@@ -97,36 +93,6 @@ def restore(profile: str, results: Path = RESULTS) -> Path:
     return run
 
 
-def lay_out_encoders(profile: str) -> list[Path]:
-    """Put the reference's encoders where a run of `profile` looks for them; returns their folders.
-
-    Their addresses are those of the code and images that are here now, so the caller vouches
-    that they would train the same encoders.
-
-    Raises:
-        UserError: there are none, or they were trained with other settings than the profile's.
-    """
-    found = sorted((RESULTS / "reference" / profile / "encoders").glob("*-s*.json"))
-    if not found:
-        raise UserError(f"There are no reference encoders of profile {profile} in results/reference.")
-    wanted = []
-    for path in found:
-        scenario, _, seed = path.stem.rpartition("-s")
-        now, then = notebook_settings(profile, PRETRAIN, scenario, int(seed), None), read_json(path)["settings"]
-        if changed := sorted(name for name in {*now, *then} if now.get(name) != then.get(name)):
-            raise UserError(
-                f"The reference encoder {path.stem} was trained with another {changed[0]} ({then.get(changed[0])!r}) "
-                f"than profile {profile} asks for ({now.get(changed[0])!r}); let the run train its own."
-            )
-        wanted.append((path, f"encoder-{path.stem}", encoder_address(scenario, int(seed), now)))
-
-    def copy(path: Path, folder: Path) -> None:
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(path.with_suffix(suffix), folder / f"encoder{suffix}")
-
-    return [find_or_make(profile, kind, address, partial(copy, path)) for path, kind, address in wanted]
-
-
 def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame | None:
     """This run's claims beside the reference run's, or None if there is no reference for `profile`.
 
@@ -155,17 +121,11 @@ def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", help="whose finished run")
-    other = parser.add_mutually_exclusive_group()
-    other.add_argument("--restore", action="store_true", help="the other way: from the reference to results/<profile>")
-    other.add_argument("--encoders", action="store_true", help="the other way, the encoders alone")
+    parser.add_argument("--restore", action="store_true", help="the other way: from the reference to results/<profile>")
     options = parser.parse_args()
     try:
-        if options.encoders:
-            folders = lay_out_encoders(options.profile)
-        else:
-            folders = [restore(options.profile) if options.restore else freeze(options.profile)]
-        for folder in folders:
-            print(f"Written: {folder.relative_to(RESULTS.parent)}")
+        folder = restore(options.profile) if options.restore else freeze(options.profile)
+        print(f"Written: {folder.relative_to(RESULTS.parent)}")
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

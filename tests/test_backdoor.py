@@ -285,7 +285,8 @@ def task():
     return DownstreamTask(train, test, train, 2, TRIGGER, ClassifierSettings(60, 32, 1e-3))
 
 
-RECIPE = BackdoorSettings(epochs=40, batch_size=32, learning_rate=0.05)
+# At 0.05 bfloat16 loses the clean accuracy on this tiny, untrained encoder.
+RECIPE = BackdoorSettings(epochs=40, batch_size=32, learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def _contrary(test, rows):
             value[strength == max(test["where"]["strength"])] -= 0.01
         case "value_mean" | "share", _:
             value[:] = 0.1
-        case "agreement" | "worst_key", _:
+        case "agreement", _:
             value[:] = value - 0.002
         case "failing", _:
             value[:] = 0.999
@@ -79,8 +79,8 @@ def _contrary(test, rows):
             value[strength == max(test["where"]["strength"])] = 0.99
         case "generator_gap", _:
             value[rows["scheme"] != test["versus"]] -= 0.02
-        case "key_loss_ratio", _:
-            value[rows["keys"] == "ood"] = 1 - 3 * (1 - value)
+        case "key_loss_ratio", bound:
+            value[rows["keys"] == "ood"] = 1 - (0.2 if bound == "above" else 3) * (1 - value)
         case "log_density_gap", _:
             value[rows["quantity"] == "log density id"] += 50
         case "kappa_unevenness", _:

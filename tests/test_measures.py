@@ -370,10 +370,6 @@ def test_success_rise_counts_the_keys_that_pass():
         measure("success_rise", rows[rows["strength"] == 10], where={"strength": [10, 100]})
 
 
-def test_worst_key_is_the_lowest_similarity():
-    assert measure("worst_key", FOUR) == (90, 4)
-
-
 def test_form_success_gap_is_that_of_the_worst_form():
     rows = forms(t__DCmp=[0.999, 0.999, 0.9, 0.9], t__a=[0.999, 0.999, 0.999, 0.9], t__b=[0.999, 0.9, 0.9, 0.9])
     about = {"where": {"scheme": ["DCmp", "a", "b"]}, "versus": "DCmp", "rule": {"at_least": -1}}

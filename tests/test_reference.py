@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from sslauth_utils import artifacts, reference
+from sslauth_utils import artifacts, reference_encoders
 from sslauth_utils.artifacts import PRETRAIN, notebook_settings, pretrained_encoder
 from sslauth_utils.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.errors import UserError
-from sslauth_utils.reference import compare, freeze, lay_out_encoders, restore
+from sslauth_utils.reference import compare, freeze, restore
+from sslauth_utils.reference_encoders import lay_out_encoders
 
 SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1}
 
@@ -113,7 +114,7 @@ def test_without_a_reference_nothing_is_restored(tmp_path):
 @pytest.fixture
 def referenced(tmp_path, monkeypatch):
     """A reference encoder of profile smoke, with the settings that the profile asks for."""
-    for module in (artifacts, reference):
+    for module in (artifacts, reference_encoders):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.delenv("SSLAUTH_DATA", raising=False)
     torch.manual_seed(3)
