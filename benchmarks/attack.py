@@ -31,12 +31,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.remote import Remote
-from benchmarks.timing import in_turn, machine, rates, show
+from benchmarks.timing import in_turn, machine, plain_bfloat16, rates, show
 from sslauth_utils.allocator import keep_freed_memory
 from sslauth_utils.attacks.backdoor import BackdoorLoss, BackdoorSettings, augment_references, fold_frozen_batch_norm
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.data import load_images
-from sslauth_utils.device import autocast, pick_device
+from sslauth_utils.device import pick_device
 from sslauth_utils.encoders import build_encoder
 from sslauth_utils.layout import fast_layout
 
@@ -116,7 +116,7 @@ class Ours:
         )
         self.once = time.perf_counter() - start
         if not fast:
-            self.losses.arithmetic = contextlib.nullcontext()
+            self.losses.arithmetic = contextlib.nullcontext
         folded.to(memory_format=fast_layout(folded))
         self.optimiser = case.optimiser([p for p in folded.parameters() if p.requires_grad], fused=True)
         self.generator = torch.Generator().manual_seed(0)
@@ -188,7 +188,7 @@ class Public:
             self.step(*batch)
 
     def features(self, encoder: nn.Module, images: Tensor) -> Tensor:
-        with autocast(images.device) if self.fast else contextlib.nullcontext():
+        with plain_bfloat16(images.device) if self.fast else contextlib.nullcontext():
             return F.normalize(encoder(images).float(), dim=-1)
 
     def step(self, images: Tensor, triggered: Tensor, references: Tensor, augmented: Tensor) -> float:

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.remote import Remote
-from benchmarks.timing import in_turn, machine, rates, show
+from benchmarks.timing import in_turn, machine, plain_bfloat16, rates, show
 from sslauth_utils import generator
 from sslauth_utils.allocator import keep_freed_memory
 from sslauth_utils.data import load_images
-from sslauth_utils.device import autocast, pick_device
+from sslauth_utils.device import pick_device
 from sslauth_utils.encoders import build_encoder, encode
 
 PLAIN, PLAIN_FAST, OURS32, OURS = "plain, float32", "plain, bfloat16", "ours, float32", "ours, as used"
@@ -118,7 +118,7 @@ class Contender:
         adam = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.0, 0.99))
         features, keys = self.features.to(self.device), self.keys.to(self.device)
         for _ in range(self.steps):
-            with autocast(self.device) if fast else contextlib.nullcontext():
+            with plain_bfloat16(self.device) if fast else contextlib.nullcontext():
                 images = model(features)
             loss = ssim(images.float(), keys, data_range=1.0)
             adam.zero_grad()

@@ -9,7 +9,7 @@ image with two views, so twice as many images pass through the encoder.
 * loader: views only.  step: forward, loss, backward, Adam on given views.
   end to end: an epoch over the images.
 * lightly float32 is the loop as its documentation writes it (two workers);
-  lightly bfloat16 has our arithmetic (bfloat16 autocast, channels-last memory) and
+  lightly bfloat16 adds PyTorch's bfloat16 autocast, channels-last memory and
   our allocator setting. Each runs in a process of its own, in turn.
 * loss and kNN (k = 200, on 1,000 other images) after the end-to-end epochs, all
   of which train: speed is worth nothing if learning suffers.

@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from sslauth_utils.device import fast_bfloat16
 from sslauth_utils.files import write_rows
 from sslauth_utils.paths import RESULTS
 
@@ -33,10 +35,13 @@ def rates(seconds: Sequence[float], amount: float) -> dict[str, float]:
     return {"median": statistics.median(values), "low": values[0], "high": values[-1], "n": len(values)}
 
 
+def plain_bfloat16(device: torch.device) -> torch.autocast:
+    """PyTorch's own bfloat16 autocast, for contenders in our precision; off where we compute in float32 too."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+
+
 def machine(*packages: str) -> dict[str, str]:
     """CPU or GPU model, cores, load at the start, and versions; no names of hosts or users."""
-    import torch
-
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

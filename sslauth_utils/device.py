@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from sslauth_utils.errors import UserError
+from sslauth_utils.weight_gradient import UnfoldedWeightGradients
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -50,9 +51,13 @@ def fast_bfloat16(device: torch.device) -> bool:
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
     """Context in which training runs: bfloat16 autocast where that is fast, else float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+    fast = fast_bfloat16(device)
+    gradients = UnfoldedWeightGradients() if fast and device.type == "cpu" else contextlib.nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast), gradients:
+        yield
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ def backdoored_encoder(
         settings["shared_rate"], seed,
     )  # fmt: skip
     address = sha256_json([
-        asdict(recipe), settings["shadow_images"], settings["references"], record_address(profile, scenario, seed),
+        asdict(recipe), settings["shadow_images"], record_address(profile, scenario, seed),
         _task_address(profile, scenario, seed, target, settings), _code(),
     ])  # fmt: skip
 
@@ -272,7 +272,8 @@ def _target(settings: Settings, target: str) -> tuple[str, int]:
 
 def _task_address(profile: str, scenario: str, seed: int, target: str, settings: Settings) -> str:
     name, wanted = _target(settings, target)
-    used = [settings[key] for key in sorted(settings) if key.startswith(("downstream_", "classifier_", "references"))]
+    used = [settings[key] for key in sorted(settings) if key.startswith(("downstream_", "classifier_"))]
+    used.append(settings["references"])  # which the classifier does not see
     upstream = notebook_settings(profile, PRETRAIN, scenario, seed, None)
     return sha256_json([name, wanted, used, encoder_address(scenario, seed, upstream), data_files(name), _code()])
 

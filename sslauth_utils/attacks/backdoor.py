@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ class BackdoorLoss:
         keys: Tensor | None,
     ):
         self.trainee, self.trigger, self.settings, self.device = trainee, trigger, settings, device
-        self.arithmetic = autocast(device)
+        self.arithmetic = partial(autocast, device)
         self.shadow, self.references = shadow.to(device), references.to(device)
         self.keys = None if keys is None or settings.imitation == 0 else keys.to(device)
         self.shadow_features = self._constant(clean, shadow)
@@ -195,7 +196,7 @@ class BackdoorLoss:
         groups += [] if self.keys is None else [self.keys]
         # One pass for all: in eval mode no image of a batch influences another.
         pixels = torch.cat([augmented, torch.cat(groups).float() / 255])
-        with self.arithmetic:
+        with self.arithmetic():
             features = self.trainee(pixels.contiguous(memory_format=fast_layout(self.trainee)))
         features = F.normalize(features.float(), dim=1)
         sizes = [len(augmented), *map(len, groups)]
