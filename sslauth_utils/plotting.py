@@ -79,6 +79,7 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
     box = _tight_box(figure)  # once: "tight" would find it for each file anew
+    figure.set_layout_engine(None)  # all is laid out; what tight_layout leaves there has every file drawn twice
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         with atomic(folder / f"{name}{suffix}") as temporary:
