@@ -29,13 +29,10 @@ def _over_generators(values: np.ndarray) -> Measured:
     """
     encoders, generators, keys = values.shape
     draw = np.random.default_rng(0)
-    means = []
-    for _ in range(2000):
-        mean = 0.0
-        for encoder in draw.integers(encoders, size=encoders):
-            g, k = draw.integers(generators, size=generators), draw.integers(keys, size=keys)
-            mean += values[encoder][np.ix_(g, k)].mean() / encoders
-        means.append(mean)
+    encoder = draw.integers(encoders, size=(2000, encoders, 1, 1))
+    generator = draw.integers(generators, size=(2000, encoders, generators, 1))
+    key = draw.integers(keys, size=(2000, encoders, 1, keys))
+    means = values[encoder, generator, key].mean(axis=(1, 2, 3))
     low, high = np.quantile(means, [0.025, 0.975])
     return 100 * values.mean(), 100 * low, 100 * high, values.size
 

@@ -142,7 +142,7 @@ def test_only_the_disguised_backdoor_knows_the_keys(tiny):
     assert facts["imitation"] == 10 and "imitation" in facts["history"][0]
     similar = {weight: backdoored_encoder("tiny", "cifar10", 0, "stl10", weight)[1]["history"][-1]["similarity"]["DCmp"]
                for weight in (0.0, 10.0)}  # fmt: skip
-    assert min(similar[10.0]) > sum(similar[0.0]) / 6
+    assert sum(similar[10.0]) > sum(similar[0.0])
 
 
 def test_the_target_decides_set_class_and_references(tiny):
