@@ -228,14 +228,14 @@ def _worsened(claim, rows):
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_verdict_turns_when_its_numbers_do(monkeypatch, verdicts, name):
-    claim = CLAIMS[name]
+    claim, right = CLAIMS[name], verdicts("paper").loc[name, "measured"]  # before anything is patched
     cell = (claim["notebook"], claim.get("table", "rows"))
     null = {("03_verify_intact", "rows"): world("paper")["03_verify_intact", "rows"]}
     leave(monkeypatch, null | {cell: _worsened(claim, world("paper")[cell])})
     monkeypatch.setattr(claims, "read_claims", lambda: [claim])
     worse = evaluate("paper", TAU)
     assert worse["verdict"].tolist() == [NOT_REPRODUCED]
-    assert worse["measured"].item() != verdicts("paper").loc[name, "measured"]
+    assert worse["measured"].item() != right
 
 
 # --- missing rows -----------------------------------------------------------------------------------------------------
