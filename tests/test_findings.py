@@ -83,6 +83,9 @@ def _contrary(test, rows):
             value[rows["keys"] == "ood"] = 1 - (0.2 if bound == "above" else 3) * (1 - value)
         case "log_density_gap", _:
             value[rows["quantity"] == "log density id"] += 50
+        case "kappa", _:
+            trans = rows["scheme"] == "Trans"
+            value[trans] = 1 - 3 * (1 - value)
         case "kappa_unevenness", _:
             value[(rows["tamper"] == "rounding") & (rows["scheme"] == "Trans")] -= 0.1
         case "form_kappa", _:
