@@ -1,6 +1,9 @@
 """Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from sslauth_utils.files import atomic
+from sslauth_utils.leash import die_with
 from sslauth_utils.results import amplification, summarise
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column, both columns
@@ -75,17 +79,51 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     No dates or paths inside, so that the same rows give the same files. With a note that
     begins with SMOKE the word stands large across the figure: its numbers mean nothing.
     """
+    box = _finish(figure, note)
+    return [_write(figure, folder / f"{name}{suffix}", box) for suffix in (".png", ".pdf")]
+
+
+def save_figures(
+    drawings: Iterable[tuple[str, Callable[[], Figure], str]], folder: Path, note: str
+) -> Iterator[tuple[Path, str]]:
+    """`save_figure` for all `drawings`, (name, function that draws, caption); yields (PNG, caption) one by one.
+
+    A second process writes the PDFs meanwhile, because to embed their fonts takes longer than to draw. All
+    are there when the last was yielded and the iteration ended.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), _start_writer, (os.getpid(),)) as writer:
+        pending = []
+        for name, draw, caption in drawings:
+            figure = draw()
+            box = _finish(figure, note)
+            plt.close(figure)
+            png = _write(figure, folder / f"{name}.png", box)
+            pending.append(writer.submit(_write, figure, folder / f"{name}.pdf", box))
+            yield png, caption
+        for pdf in pending:
+            pdf.result()  # raises what went wrong there
+
+
+def _start_writer(parent: int) -> None:
+    die_with(parent)
+    use_style()
+
+
+def _finish(figure: Figure, note: str) -> Bbox:
+    """Add the note; returns what to save of the figure."""
     figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
     box = _tight_box(figure)  # once: "tight" would find it for each file anew
     figure.set_layout_engine(None)  # all is laid out; what tight_layout leaves there has every file drawn twice
-    written = []
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        with atomic(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, metadata=metadata, bbox_inches=box)
-        written.append(folder / f"{name}{suffix}")
-    return written
+    return box
+
+
+def _write(figure: Figure, path: Path, box: Bbox) -> Path:
+    undated = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
+    with atomic(path) as temporary:
+        figure.savefig(temporary, metadata=undated[path.suffix], bbox_inches=box)
+    return path
 
 
 def _tight_box(figure: Figure) -> Bbox:

@@ -346,6 +346,24 @@ def test_the_same_rows_give_the_same_files(pruned, tmp_path):
     assert sorted(os.listdir(tmp_path / "first")) == ["fig05b.pdf", "fig05b.png"]
 
 
+def test_a_report_s_figures_are_those_that_are_saved_one_by_one(pruned, tmp_path):
+    plotting.use_style()
+    drawings = [("small", drawing, "A line."), ("fig05b", lambda: plotting.fig_amplification(pruned), "Magnified.")]
+    shown = list(plotting.save_figures(drawings, tmp_path / "many", "demo: n = 8"))
+    assert shown == [(tmp_path / "many" / "small.png", "A line."), (tmp_path / "many" / "fig05b.png", "Magnified.")]
+    for name, draw, _ in drawings:
+        for path in plotting.save_figure(draw(), tmp_path / "one", name, "demo: n = 8"):
+            assert (tmp_path / "many" / path.name).read_bytes() == path.read_bytes()
+    assert len(os.listdir(tmp_path / "many")) == 4
+
+
+def test_a_pdf_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "small.pdf").mkdir()
+    (tmp_path / "small.pdf" / "full").touch()
+    with pytest.raises(UserError, match=r"small\.pdf"):
+        list(plotting.save_figures([("small", drawing, "A line.")], tmp_path, "demo"))
+
+
 def test_files_hold_neither_date_nor_path_and_embed_their_fonts(tmp_path):
     png, pdf = plotting.save_figure(drawing(), tmp_path, "small", "demo")
     content = pdf.read_bytes()
