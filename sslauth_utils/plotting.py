@@ -5,17 +5,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from torch import Tensor
 
 from sslauth_utils.files import atomic
 from sslauth_utils.leash import die_with
 from sslauth_utils.results import amplification, summarise
+
+if TYPE_CHECKING:
+    from torch import Tensor  # of which the process that writes PDFs needs nothing
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column, both columns
 
@@ -387,7 +390,7 @@ def fig_precision(rows: pd.DataFrame, tau: float) -> Figure:
     return legend_below(figure)
 
 
-def show_images(rows: Sequence[Tensor], names: Sequence[str], columns: int = 10) -> Figure:
+def show_images(rows: Sequence["Tensor"], names: Sequence[str], columns: int = 10) -> Figure:
     """A contact sheet: one line of images a tensor.
 
     Args:
