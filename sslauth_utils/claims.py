@@ -99,10 +99,10 @@ def rule_text(claim: dict[str, Any]) -> str:
 
 
 class Results:
-    """The rows of a profile, each table read once, and what claims measure in them."""
+    """The rows of a profile, of one seed or of all, each table read once, and what claims measure in them."""
 
-    def __init__(self, profile: str, tau: float, results: Path = RESULTS):
-        self.profile, self.tau, self._results = profile, tau, results
+    def __init__(self, profile: str, tau: float, results: Path = RESULTS, seed: int | None = None):
+        self.profile, self.tau, self._results, self._seed = profile, tau, results, seed
         self._tables: dict[tuple[str, str], pd.DataFrame | None] = {}
         null = self._rows("03_verify_intact", "rows")
         self._tolerances = None if null is None else matched_tolerances(null, tau)
@@ -110,7 +110,8 @@ class Results:
     def _rows(self, notebook: str, table: str) -> pd.DataFrame | None:
         if (notebook, table) not in self._tables:
             try:
-                self._tables[notebook, table] = load_rows(self.profile, notebook, self._results, table)
+                rows = load_rows(self.profile, notebook, self._results, table)
+                self._tables[notebook, table] = rows if self._seed is None else rows[rows["seed"] == self._seed]
             except UserError:
                 self._tables[notebook, table] = None
         return self._tables[notebook, table]
@@ -127,13 +128,13 @@ class Results:
             return None
 
 
-def evaluate(profile: str, tau: float, results: Path = RESULTS) -> pd.DataFrame:
-    """All claims against the rows of `profile`: the columns of summary.csv.
+def evaluate(profile: str, tau: float, results: Path = RESULTS, seed: int | None = None) -> pd.DataFrame:
+    """All claims against the rows of `profile`, or of one seed of it: the columns of summary.csv.
 
     A claim without (all) its rows keeps empty numbers and is not tested; one that this profile's
     size cannot decide shows its numbers and is not tested.
     """
-    lines, results_of = [], Results(profile, tau, results)
+    lines, results_of = [], Results(profile, tau, results, seed)
     for claim in read_claims():
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
         lines.append(line)

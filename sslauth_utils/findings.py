@@ -42,18 +42,21 @@ def read_findings(path: Path = CONFIG / "findings.yaml") -> list[dict[str, Any]]
     return findings
 
 
-def evaluate(profile: str, tau: float, summary: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame:
+def evaluate(
+    profile: str, tau: float, summary: pd.DataFrame, results: Path = RESULTS, seed: int | None = None
+) -> pd.DataFrame:
     """The reasons for what `profile` did not reproduce, one line a test.
 
     Args:
         summary: as `claims.evaluate` gives it.
+        seed: whose rows the tests see; all seeds' if None.
 
     Returns:
         Columns finding, claims (ids, as a list), reason, test, measured, low, high, n, answer. The
         claims without a reason come last, in one line with empty numbers.
     """
     missed = summary.loc[summary["verdict"] == NOT_REPRODUCED, "id"].tolist()
-    results_of, lines, explained = Results(profile, tau, results), [], set()
+    results_of, lines, explained = Results(profile, tau, results, seed), [], set()
     for finding in read_findings():
         mine = [claim for claim in missed if claim in finding["claims"]]
         if not mine or profile not in finding["profiles"]:

@@ -1,0 +1,80 @@
+"""Every seed by itself: which verdicts, and which tests of reasons, hang on the encoder.
+
+All seeds together decide a claim. With few of them the interval says little about other encoders;
+what one says and another does not, says more.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sslauth_utils import claims, findings
+from sslauth_utils.paths import RESULTS
+from sslauth_utils.tables import Table, with_interval
+
+
+def seed_tables(
+    profile: str,
+    tau: float,
+    summary: pd.DataFrame,
+    reasons: pd.DataFrame,
+    seeds: Sequence[int],
+    results: Path = RESULTS,
+) -> list[Table]:
+    """Two tables (heading, how to read it, table) of what the seeds do not agree on; none for a single seed.
+
+    Args:
+        summary: of all seeds, as `claims.evaluate` gives it.
+        reasons: of all seeds, as `findings.evaluate` gives it.
+    """
+    if len(seeds) < 2:
+        return []
+    alone = {seed: claims.evaluate(profile, tau, results, seed) for seed in seeds}
+    decided = (summary["verdict"] != claims.NOT_TESTED).to_numpy()
+    verdicts = _beside(
+        summary[decided].rename(columns={"id": "claim", "verdict": "answer"}),
+        {seed: table[decided].rename(columns={"verdict": "answer"}) for seed, table in alone.items()},
+        "claim",
+    )
+    tested = (reasons["finding"] != findings.UNEXPLAINED).to_numpy()
+    answers = _beside(
+        reasons[tested],
+        {seed: findings.evaluate(profile, tau, summary, results, seed)[tested] for seed in seeds},
+        "test",
+    )
+    return [
+        ("Every seed by itself: claims", _text("claims that this run decides", verdicts), _differing(verdicts)),
+        ("Every seed by itself: reasons", _text("tests of reasons", answers), _differing(answers)),
+    ]
+
+
+def _beside(together: pd.DataFrame, alone: dict[int, pd.DataFrame], name: str) -> pd.DataFrame:
+    """`name`, the answer of all seeds, and for each seed its number and its answer."""
+    columns = {name: together[name].to_numpy(), "all seeds": together["answer"].to_numpy()}
+    for seed, table in alone.items():
+        lines = zip(table["measured"], table["low"], table["high"], strict=True)
+        columns[f"seed {seed} measures"] = ["" if pd.isna(line[0]) else with_interval(*line, 3) for line in lines]
+        columns[f"seed {seed}"] = table["answer"].to_numpy()
+    return pd.DataFrame(columns)
+
+
+def _answers(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[name for name in table if name.startswith(("all seeds", "seed")) and not name.endswith("measures")]]
+
+
+def _differing(table: pd.DataFrame) -> pd.DataFrame:
+    return table[_answers(table).nunique(axis=1) > 1]
+
+
+def _text(what: str, table: pd.DataFrame) -> str:
+    answers = _answers(table)
+    same = int((answers.nunique(axis=1) == 1).sum())
+    counts = "; ".join(
+        f"{column}: " + ", ".join(f"{count} {answer}" for answer, count in answers[column].value_counts().items())
+        for column in answers
+    )
+    return (
+        f"Of {len(table)} {what}, {same} come out the same with every seed alone and with all together ({counts})."
+        + (" The others, with 95 % intervals over keys:" if same < len(table) else "")
+    )
