@@ -125,7 +125,7 @@ def pretrained_encoder(
             load_weights(encoder, read_safetensors(path), str(path))
             history = []
         else:
-            history = _pretrain(encoder, train.images, settings, seed, device, folder / "checkpoint.pt")
+            history = _pretrain(encoder, train.images, settings, seed, device, folder / "checkpoint.safetensors")
         encoder.cpu().eval()
         save_encoder(
             encoder,
