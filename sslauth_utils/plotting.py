@@ -318,9 +318,7 @@ def fig_pruning_success(rows: pd.DataFrame, tau: float, reference: pd.DataFrame 
         axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
         axis.minorticks_off()
     axes[0].set_ylabel(f"keys above τ = {100 * tau:g} %, %")
-    axes[0].legend(loc="lower left")
-    figure.tight_layout()
-    return figure
+    return legend_below(figure, 3)
 
 
 def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
