@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 
 from sslauth_utils import files, plotting
 from sslauth_utils.errors import UserError
@@ -124,7 +125,9 @@ def line(axis, label):
 
 
 def legend(owner):
-    return [text.get_text() for text in owner.get_legend().get_texts()]
+    """Labels of a panel's legend, or of a figure's own."""
+    found = owner.legends[0] if isinstance(owner, Figure) else owner.get_legend()
+    return [text.get_text() for text in found.get_texts()]
 
 
 def band(axis, colour):
@@ -170,7 +173,7 @@ def test_pruning_figures_say_where_tau_stands(pruned):
     success = plotting.fig_pruning_success(pruned, 0.9)
     assert success.axes[0].get_ylabel() == "keys above τ = 90 %, %"
     assert success.axes[0].get_xscale() == "log"
-    assert legend(success.axes[0]) == legend(agreement.axes[0]) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
+    assert legend(agreement.axes[0]) == legend(success) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
 
 
 @pytest.mark.parametrize(("draw", "y", "low", "high"), PRUNING.values(), ids=PRUNING)
@@ -206,7 +209,7 @@ def test_amplification_is_drawn_for_the_three_objectives(pruned):
             assert drawn == pytest.approx([KAPPA[scheme]] * 3)
         assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
         assert any(np.allclose(y, 1) for _, y in lines(axis)), "the line of no amplification"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(labels.values())
+    assert legend(figure) == list(labels.values())
     assert figure.axes[0].get_ylabel() == "κ = (1 − SSIM) / (1 − cos)"
 
 
@@ -223,7 +226,7 @@ def test_the_batch_norm_ablation_tells_both_prunings_apart(pruned):
             rows = part(pruned, scenario=scenario, scheme="Trans", tamper=tamper)
             assert drawn[trans].get_xdata() == pytest.approx(rates)
             assert drawn[trans].get_ydata() == pytest.approx(summarise(rows, ["strength"], TAU)["agreement"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+    assert legend(figure) == [
         "DCmp (cosine)", "Trans (SSIM, $G_{min}$)",
         "DCmp (cosine), batch norm too", "Trans (SSIM, $G_{min}$), batch norm too",
     ]  # fmt: skip
@@ -231,7 +234,7 @@ def test_the_batch_norm_ablation_tells_both_prunings_apart(pruned):
 
 def test_without_the_ablations_rows_only_the_pruning_is_drawn(pruned):
     figure = plotting.fig_batch_norm_ablation(pruned[pruned["tamper"] == "pruning"], TAU)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
+    assert legend(figure) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
 
 
 def test_the_null_shows_each_seeds_worst_key(intact):
@@ -252,7 +255,7 @@ def test_the_null_shows_each_seeds_worst_key(intact):
         assert "τ" in [text.get_text() for text in axis.texts]
         assert axis.get_xlim()[0] < 1e-12 and axis.get_xlim()[1] > 1 - intact["similarity"].min()
         assert axis.get_ylim()[0] > axis.get_ylim()[1], "the first change stands on top"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
+    assert legend(figure) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
 
 
 def test_precision_shows_the_worst_out_of_distribution_key(rounded):
@@ -271,7 +274,7 @@ def test_precision_shows_the_worst_out_of_distribution_key(rounded):
         assert any(np.allclose(y, 1 - TAU) for _, y in lines(axis))
         assert "τ = 99.5 %" in [text.get_text() for text in axis.texts]
         assert (axis.get_xlabel(), axis.get_yscale()) == ("decimal places kept", "log")
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == wanted
+    assert set(legend(figure)) == wanted
 
 
 def test_pretraining_shows_every_seed_and_accuracies_beside_chance(pretrained):
