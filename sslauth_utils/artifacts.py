@@ -7,6 +7,7 @@ artifact; nothing stale is ever taken, and nothing is made twice.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,21 +115,23 @@ def pretrained_encoder(
         else:
             encoder = build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)
 
-        def accuracies(probe: Callable) -> float:
-            """Of the encoder as it is now, by `probe` on frozen features."""
-            known, unknown = encode(encoder, train.images, 500), encode(encoder, test.images, 500)
-            return probe(known, train.labels, unknown, test.labels)
+        encoder.to(device)
 
-        random_knn = accuracies(downstream.knn_accuracy)
+        def accuracies(*probes: Callable) -> list[float]:
+            """Of the encoder as it is now, by each of `probes` on its frozen features."""
+            known, unknown = encode(encoder, train.images, 500), encode(encoder, test.images, 500)
+            return [probe(known, train.labels, unknown, test.labels) for probe in probes]
+
+        (random_knn,) = accuracies(downstream.knn_accuracy)
         if settings["weights_file"]:
             path = (user_data() or DATA) / settings["weights_file"]
             load_weights(encoder, read_safetensors(path), str(path))
             history = []
         else:
             history = _pretrain(encoder, train.images, settings, seed, device, folder / "checkpoint.safetensors")
-        encoder.cpu().eval()
+        knn, linear = accuracies(downstream.knn_accuracy, downstream.linear_accuracy)
         save_encoder(
-            encoder,
+            encoder.cpu().eval(),
             folder / "encoder.safetensors",
             settings=settings,
             seed=seed,
@@ -136,8 +139,8 @@ def pretrained_encoder(
             classes=len(train.classes),
             chance=downstream.chance(test.labels),
             random_knn_accuracy=random_knn,
-            knn_accuracy=accuracies(downstream.knn_accuracy),
-            linear_accuracy=accuracies(downstream.linear_accuracy),
+            knn_accuracy=knn,
+            linear_accuracy=linear,
             history=history,
         )
 
@@ -198,7 +201,8 @@ def enrolled_record(
         write_json(folder / "facts.json", facts)
 
     folder = find_or_make(profile, f"record-{keys.replace(':', '')}-{scenario}-s{seed}", address, make)
-    return Record.load(folder / "record.safetensors"), read_json(folder / "facts.json")
+    record = replace(Record.load(folder / "record.safetensors"), device=pick_device(settings["device"]))
+    return record, read_json(folder / "facts.json")
 
 
 def _pretrain(

@@ -31,7 +31,8 @@ def lay_out_encoders(profile: str) -> list[Path]:
     for path in found:
         scenario, _, seed = path.stem.rpartition("-s")
         now, then = notebook_settings(profile, PRETRAIN, scenario, int(seed), None), read_json(path)["settings"]
-        if changed := sorted(name for name in {*now, *then} if now.get(name) != then.get(name)):
+        asked = {*now, *then} - {"device"}  # where it was trained is past; the copy serves any machine
+        if changed := sorted(name for name in asked if now.get(name) != then.get(name)):
             raise UserError(
                 f"The reference encoder {path.stem} was trained with another {changed[0]} ({then.get(changed[0])!r}) "
                 f"than profile {profile} asks for ({now.get(changed[0])!r}); let the run train its own."

@@ -7,6 +7,7 @@
     report.passed                              # True only if every key passes
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,7 @@ class Record:
         generators: objective ("min", "max", "ini") to trained G; may be empty (DCmp only).
         tau: similarity that a key must exceed.
         encoder_sha256: hash of the enrolled weights in canonical form.
+        device: where `verify` runs the generators; they and everything else stay on the CPU.
     """
 
     keys: Tensor
@@ -46,16 +48,33 @@ class Record:
     generators: dict[str, Generator]
     tau: float
     encoder_sha256: str
+    device: torch.device | str = "cpu"
 
     def challenge(self) -> Tensor:
         """The key samples to send to the user: uint8 (N, 3, H, W). "the platform transmits the relevant key sample" """
         return self.keys.clone()
 
     @cached_property
+    def _at_work(self) -> dict[str, Generator]:
+        """The generators on `device`: moved once, however many responses are verified."""
+        if torch.device(self.device).type == "cpu":
+            return self.generators
+        return {name: copy.deepcopy(generator).to(self.device) for name, generator in self.generators.items()}
+
+    def images(self, objective: str, features: Tensor) -> Tensor:
+        """G(features / |features|), computed on `device` in strict float32: (N, 3, size, size), on the CPU.
+
+        Args:
+            objective: which generator.
+            features: float (N, D), of any positive scale.
+        """
+        with strict_arithmetic():
+            return self._at_work[objective](normalise(features.float()).to(self.device)).cpu()
+
+    @cached_property
     def reference_images(self) -> dict[str, Tensor]:
         """G(E(K)) of every generator, (N, 3, size, size): made once, however many responses are verified."""
-        with strict_arithmetic():
-            return {name: generator(normalise(self.features)) for name, generator in self.generators.items()}
+        return {objective: self.images(objective, self.features) for objective in self.generators}
 
     def save(self, path: Path) -> None:
         """Write the record to `path` (.safetensors) and the JSON beside it."""
@@ -133,7 +152,7 @@ def enrol(
         )
         if history is not None:
             history += rows
-    return Record(keys.cpu(), features, generators, tau, tensors.sha256_tensors(encoder.state_dict()))
+    return Record(keys.cpu(), features, generators, tau, tensors.sha256_tensors(encoder.state_dict()), device)
 
 
 def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, normalised: bool = True) -> Tensor:
@@ -268,11 +287,9 @@ def verify(record: Record, response: Tensor, tau: float | None = None, suspect_s
     response = check_features(response, len(record.keys), record.features.shape[1], "The response").cpu()
     tau = record.tau if tau is None else tau
     results = [SchemeResult("DCmp", cosine(record.features, response), tau)]
-    features = normalise(response.float())
-    with strict_arithmetic():
-        for objective, generator in record.generators.items():
-            before, after = record.reference_images[objective], generator(features)
-            similarity = ssim(before.double(), after.double(), data_range=1.0)
-            results.append(SchemeResult(scheme_name(objective), similarity, tau))
+    for objective, before in record.reference_images.items():
+        after = record.images(objective, response)
+        similarity = ssim(before.double(), after.double(), data_range=1.0)
+        results.append(SchemeResult(scheme_name(objective), similarity, tau))
     equal = None if suspect_sha256 is None else suspect_sha256 == record.encoder_sha256
     return Report(results, equal)

@@ -108,7 +108,7 @@ def test_notebooks_and_their_profile_ask_for_the_same_artifacts(name):
             by_notebook = artifacts.notebook_settings(name, run.notebook, run.scenario, run.seed, run.values)
             assert json.dumps(by_profile, sort_keys=True) == json.dumps(by_notebook, sort_keys=True)
             checked += 1
-    assert checked >= 4
+    assert checked >= 2
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sslauth_utils.errors import UserError
 from sslauth_utils.paths import NOTEBOOKS
 from sslauth_utils.simclr import SimCLRSettings
 
-SHIPPED = ["demo", "lite", "paper", "smoke"]
+SHIPPED = ["demo", "gpu", "lite", "paper", "smoke"]
 PRETRAIN, ENROL = "01_pretrain_encoders", "02_enrol_keys"
 GOOD = """
 seeds: [0, 2]
@@ -57,7 +57,13 @@ def test_profiles_have_the_same_notebooks_with_the_same_parameters(name):
     assert list(other.notebooks) == list(demo.notebooks)
     for notebook, values in demo.notebooks.items():
         assert list(other.notebooks[notebook]) == list(values), notebook
-    assert list(other.scenarios) == ["cifar10", "imagenet"]
+    assert list(other.scenarios) == (["cifar10"] if name == "gpu" else ["cifar10", "imagenet"])
+
+
+def test_gpu_differs_from_lite_s_cifar10_half_in_the_encoder_alone():
+    gpu, lite = load_profile("gpu"), load_profile("lite")
+    assert gpu.scenarios["cifar10"] == lite.scenarios["cifar10"]
+    assert {name for name in gpu.notebooks if gpu.notebooks[name] != lite.notebooks[name]} == {PRETRAIN}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -79,8 +85,9 @@ def test_demo_values_are_the_notebooks_own_defaults(notebook):
     }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("scenario", ["cifar10", "imagenet"])
+@pytest.mark.parametrize(
+    ("name", "scenario"), [(name, scenario) for name in SHIPPED for scenario in load_profile(name).scenarios]
+)
 def test_settings_of_a_profile_are_ones_that_the_helpers_take(name, scenario):
     values = load_profile(name).parameters(PRETRAIN, scenario)
     fields = {field.name for field in dataclasses.fields(SimCLRSettings)}
@@ -144,7 +151,7 @@ def test_what_a_profile_does_not_have_is_told(write, notebook, scenario, sentenc
 def test_an_unknown_profile_is_told(name):
     with pytest.raises(UserError) as caught:
         load_profile(name)
-    assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, lite, paper, smoke."
+    assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, gpu, lite, paper, smoke."
 
 
 @pytest.mark.parametrize(

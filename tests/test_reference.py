@@ -133,6 +133,16 @@ def test_a_run_finds_the_reference_s_encoders_and_trains_none(referenced):
     assert lay_out_encoders("smoke") == [folder], "a second time changes nothing"
 
 
+def test_an_encoder_trained_on_a_gpu_serves_a_cpu(referenced):
+    path = referenced[0].with_suffix(".json")
+    facts = json.loads(path.read_text())
+    facts["settings"]["device"] = "cuda"
+    path.write_text(json.dumps(facts))
+    [folder] = lay_out_encoders("smoke")
+    assert (folder / "encoder.safetensors").read_bytes() == referenced[0].with_suffix(".safetensors").read_bytes()
+    assert json.loads((folder / "encoder.json").read_text())["settings"]["device"] == "cuda"
+
+
 def test_an_encoder_of_other_settings_is_not_passed_off_as_the_profile_s(referenced):
     path = referenced[0].with_suffix(".json")
     facts = json.loads(path.read_text())

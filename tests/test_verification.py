@@ -1,6 +1,7 @@
 """The protocol: verdicts, blind spots, the record on disk, and bad responses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -176,3 +177,13 @@ def test_the_reference_side_is_generated_once(encoder, record, tmp_path):
     response = respond(encoder, fresh.keys, decimals=2)
     first, second = verify(fresh, response), verify(fresh, response)
     assert len(calls) == 3 and first.rows() == second.rows()
+
+
+def test_generators_work_on_the_records_device_and_stay_on_the_cpu(encoder, record):
+    elsewhere = replace(record, device=torch.device("meta"))  # has shapes but no numbers
+    with pytest.raises(NotImplementedError, match="meta"):
+        verify(elsewhere, respond(encoder, record.challenge()))
+    assert {p.device.type for g in elsewhere.generators.values() for p in g.parameters()} == {"cpu"}
+    assert torch.device(record.device).type == "cpu"
+    features = respond(encoder, record.challenge())
+    assert torch.equal(record.images("min", features), record.images("min", 4 * features))
