@@ -91,7 +91,12 @@ def execute(run: graph.Run) -> None:
         "seed": run.seed,
         "parameters": run.values,
         "versions": versions(),
-        "machine": {"system": platform.platform(), "processor": _processor(), "threads": threads(), "gpu": gpu},
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "threads": threads(),
+            "gpu": gpu and gpu_slots.model(gpu),
+        },
         "git": git_state(),
         "inputs": inputs,
         "outputs": _hashes(run.outputs[1:]),

@@ -25,13 +25,8 @@ def gpus() -> list[str]:
     ``nvidia-smi -L`` is asked rather than torch, which takes seconds to import.
     ``CUDA_VISIBLE_DEVICES`` narrows the choice, by number or by UUID.
     """
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    if listed.returncode != 0:
-        return []
     found: list[list[str]] = []  # one list a GPU: itself, or its MIG instances
-    for line in listed.stdout.splitlines():
+    for line in _listed():
         identity = re.search(r"UUID: ((GPU|MIG)-[^)\s]+)", line)
         if identity and identity[2] == "GPU":
             found.append([identity[1]])
@@ -48,6 +43,25 @@ def gpus() -> list[str]:
         else:
             chosen += [uuid for uuid in devices if uuid.startswith(entry)]
     return chosen
+
+
+def model(device: str) -> str:
+    """What the GPU of this UUID is called, "NVIDIA H200", say; of a MIG instance, its GPU and its profile."""
+    gpu = ""
+    for line in _listed():
+        if line.startswith("GPU"):
+            gpu = line.split(": ", 1)[-1].split(" (UUID")[0]
+        if device in line:
+            return gpu if line.startswith("GPU") else f"{gpu}, {line.split('Device')[0].strip()}"
+    return device
+
+
+def _listed() -> list[str]:
+    """The lines of ``nvidia-smi -L``; none where there is no driver, or a broken one."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return listed.stdout.splitlines() if listed.returncode == 0 else []
 
 
 @contextmanager

@@ -183,6 +183,9 @@ def test_gpus_are_those_that_the_process_may_use(visible, expected, monkeypatch,
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpu_slots.gpus() == expected
+    assert gpu_slots.model("GPU-bbb2") == "NVIDIA A100"
+    assert gpu_slots.model("MIG-ddd4") == "NVIDIA A100, MIG 3g.20gb"
+    assert gpu_slots.model("GPU-of-another-machine") == "GPU-of-another-machine"
 
 
 def test_a_broken_driver_counts_as_no_gpu(monkeypatch, tmp_path):
