@@ -15,7 +15,7 @@ from sslauth_utils import measures, measures_attacks, measures_generators, measu
 from sslauth_utils.errors import UserError
 from sslauth_utils.measures import Incomplete
 from sslauth_utils.paths import CONFIG, RESULTS
-from sslauth_utils.results import load_rows, select
+from sslauth_utils.results import UnequalKeys, load_rows, select
 from sslauth_utils.tolerance import matched_tolerances
 
 MEASURES = {
@@ -30,6 +30,8 @@ POINTS = {
 }  # fmt: skip
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
 RULES = {"within", "factor", "below", "above", "at_least", "at_most"}
+#: a bootstrap over fewer seeds than this does not say what other encoders would do
+ENOUGH_SEEDS = 5
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested at this size"
 
 
@@ -73,7 +75,7 @@ def check_fields(claim: dict[str, Any], own: set[str], where: str) -> None:
 
 
 def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bool:
-    """Whether the claim's rule is met."""
+    """Whether these numbers meet the claim's rule."""
     (kind, bound), slack = next(iter(claim["rule"].items())), 1e-9
     return {
         "within": lambda: abs(measured - float(claim["paper"])) <= bound + slack,
@@ -88,11 +90,12 @@ def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bo
 def rule_text(claim: dict[str, Any]) -> str:
     """The rule in words, for the report."""
     kind, bound = next(iter(claim["rule"].items()))
+    each = f", with each seed alone as well if there are 2 to {ENOUGH_SEEDS - 1}"
     return {
         "within": f"within {bound:g} of the paper's number",
         "factor": f"at most {bound:g} times as far from 100 as the paper's number, and no {bound:g} times nearer",
-        "below": f"95 % interval below {bound:g}",
-        "above": f"95 % interval above {bound:g}",
+        "below": f"95 % interval below {bound:g}{each}",
+        "above": f"95 % interval above {bound:g}{each}",
         "at_least": f"at least {bound:g}",
         "at_most": f"at most {bound:g}",
     }[kind]
@@ -116,16 +119,26 @@ class Results:
                 self._tables[notebook, table] = None
         return self._tables[notebook, table]
 
-    def measure(self, claim: dict[str, Any]) -> measures.Measured | None:
-        """(measured, low, high, n), or None where the rows, or some of them, are missing."""
+    def judge(self, claim: dict[str, Any]) -> tuple[measures.Measured, bool] | None:
+        """(measured, low, high, n) and whether the claim's rule is met; None where rows, or some of them, are missing.
+
+        Some are missing, too, where the seeds have different numbers of keys. The interval covers other keys; whether
+        it covers other encoders, seeds decide: with fewer than `ENOUGH_SEEDS` a rule that rests on it must hold with
+        all seeds together and with every seed by itself.
+        """
         rows = self._rows(claim["notebook"], claim.get("table", "rows"))
         rows = None if rows is None else select(rows, claim["where"])
         if rows is None or rows.empty:
             return None
+        parts = [rows]
+        if {"below", "above"} & set(claim["rule"]) and 1 < rows["seed"].nunique() < ENOUGH_SEEDS:
+            parts += [part for _, part in rows.groupby("seed")]
         try:
-            return MEASURES[claim["measure"]](rows, self.tau, claim | {"tolerances": self._tolerances})
-        except Incomplete:
+            found = [MEASURES[claim["measure"]](part, self.tau, claim | {"tolerances": self._tolerances})
+                     for part in parts]  # fmt: skip
+        except (Incomplete, UnequalKeys):
             return None
+        return found[0], all(holds(claim, *numbers[:3]) for numbers in found)
 
 
 def evaluate(profile: str, tau: float, results: Path = RESULTS, seed: int | None = None) -> pd.DataFrame:
@@ -138,13 +151,13 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS, seed: int | None
     for claim in read_claims():
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
         lines.append(line)
-        found = results_of.measure(claim)
-        if found is None:
+        judged = results_of.judge(claim)
+        if judged is None:
             continue
-        measured, low, high, n = found
-        line |= {"measured": measured, "low": low, "high": high, "n": n}
+        found, met = judged
+        line |= dict(zip(("measured", "low", "high", "n"), found, strict=True))
         if profile in claim["tested_in"]:
-            line["verdict"] = REPRODUCED if holds(claim, measured, low, high) else NOT_REPRODUCED
+            line["verdict"] = REPRODUCED if met else NOT_REPRODUCED
     return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})  # whole numbers, some of them missing
 
 

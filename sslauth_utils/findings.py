@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sslauth_utils.claims import NOT_REPRODUCED, Results, check_fields, holds, parse_yaml, read_claims
+from sslauth_utils.claims import NOT_REPRODUCED, Results, check_fields, parse_yaml, read_claims
 from sslauth_utils.errors import UserError
 from sslauth_utils.paths import CONFIG, RESULTS
 
@@ -65,9 +65,10 @@ def evaluate(
         for test in finding["tests"]:
             line = {"finding": finding["id"], "claims": mine, "reason": finding["reason"].strip()}
             line |= {"test": test["quantity"], "answer": NO_ROWS}
-            if found := results_of.measure(test):
+            if judged := results_of.judge(test):
+                found, met = judged
                 line |= dict(zip(("measured", "low", "high", "n"), found, strict=True))
-                line["answer"] = SUPPORTED if holds(test, *found[:3]) else NOT_SUPPORTED
+                line["answer"] = SUPPORTED if met else NOT_SUPPORTED
             lines.append(line)
     if left := [claim for claim in missed if claim not in explained]:
         lines.append({"finding": UNEXPLAINED, "claims": left, "reason": "", "test": "", "answer": ""})

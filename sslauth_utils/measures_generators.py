@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sslauth_utils.measures import Incomplete, Measure, Measured, wide_form
+from sslauth_utils.measures import Incomplete, Measure, Measured, wide_form, worst
 from sslauth_utils.results import amplification, mean_interval, resamples
 
 
@@ -24,13 +24,14 @@ def _generators(rows: pd.DataFrame, schemes: list[str]) -> np.ndarray:
 def _over_generators(values: np.ndarray) -> Measured:
     """Mean of one number an (encoder, generator, key), in per cent, with a 95 % bootstrap interval.
 
-    Encoders are drawn, then generators and keys of each, these two crossed: all generators of an
-    encoder share its keys, so generators times keys are not so many independent numbers.
+    Encoders are drawn, and keys of each, and generator seeds, once for all encoders: every encoder has the generators
+    of the same seeds, and all generators of an encoder share its keys. So encoders times generators times keys are
+    not so many independent numbers.
     """
     encoders, generators, keys = values.shape
     draw = np.random.default_rng(0)
     encoder = draw.integers(encoders, size=(2000, encoders, 1, 1))
-    generator = draw.integers(generators, size=(2000, encoders, generators, 1))
+    generator = draw.integers(generators, size=(2000, 1, generators, 1))
     key = draw.integers(keys, size=(2000, encoders, 1, keys))
     means = values[encoder, generator, key].mean(axis=(1, 2, 3))
     low, high = np.quantile(means, [0.025, 0.975])
@@ -57,8 +58,10 @@ def _generator_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 def _generator_spread(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Standard deviation over generator seeds of the agreement, of one objective over that of another.
 
-    The interval is that of a ratio of variances of normal numbers (F distribution), pooled over
-    encoders; n counts generators of one objective.
+    The interval is that of a ratio of variances of normal numbers (F distribution), pooled over E encoders with G
+    generators each. The first objective is an untrained one, whose generator of a seed is the same for all encoders
+    and moves their agreements alike: G - 1 degrees of freedom. Those of `versus` were trained for each encoder
+    by itself: E (G - 1). n counts generators of one objective.
     """
     from scipy.special import fdtri  # of scipy.stats the import alone takes a second
 
@@ -68,9 +71,8 @@ def _generator_spread(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     if generators < 2:
         raise Incomplete
     top, bottom = agreement.var(axis=2, ddof=1).mean(axis=1)
-    freedom = encoders * (generators - 1)
-    ratio = top / bottom
-    bounds = ratio / fdtri(freedom, freedom, [0.975, 0.025])
+    ratio, freedom = top / bottom, generators - 1
+    bounds = ratio / fdtri(freedom, encoders * freedom, [0.975, 0.025])
     return float(np.sqrt(ratio)), *(float(bound) for bound in np.sqrt(bounds)), encoders * generators
 
 
@@ -106,26 +108,37 @@ def _form_kappa(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 
 def _kappa_unevenness(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """The largest kappa of a tamper over the smallest, Trans against DCmp: 1 if all changes are magnified alike."""
-    table = amplification(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["tamper"])
-    if len(table) < 2:
-        raise Incomplete
-    top, bottom = table.loc[table["kappa"].idxmax()], table.loc[table["kappa"].idxmin()]
-    return (
-        top["kappa"] / bottom["kappa"], max(1.0, top["low"] / bottom["high"]), top["high"] / bottom["low"],
-        int(table["n"].sum()),
-    )  # fmt: skip
+    """The largest kappa of a tamper over the smallest, Trans against DCmp: 1 if all changes are magnified alike.
+
+    Of the `worst` encoder; n counts its keys x tampers.
+    """
+    ratios = []
+    for _, encoder in rows[rows["scheme"].isin(["DCmp", "Trans"])].groupby(["scenario", "seed"]):
+        table = amplification(encoder, ["tamper"])
+        if len(table) < 2:
+            raise Incomplete
+        top, bottom = table.loc[table["kappa"].idxmax()], table.loc[table["kappa"].idxmin()]
+        low, high = max(1.0, top["low"] / bottom["high"]), top["high"] / bottom["low"]
+        ratios.append((top["kappa"] / bottom["kappa"], low, high, int(table["n"].sum())))
+    return worst(ratios, claim)
 
 
 def _value_mean(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Mean of a number from measures.csv over encoders and generators, with a 95 % interval by Student's t."""
+    """Mean of a number from measures.csv over scenarios, seeds and generators, with a 95 % interval by Student's t.
+
+    Over the seeds' means, or, of a single seed, over the generators' means: a generator's seed (in column strength)
+    serves every encoder, so encoders times generators are not so many independent numbers. n counts them all.
+    """
     from scipy.special import stdtrit
 
-    values = rows["value"].to_numpy(float)
-    if len(values) < 2:
+    wide = rows.pivot_table(index=["scenario", "strength"], columns="seed", values="value")
+    if wide.isna().any(axis=None):
         raise Incomplete
-    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5
-    return values.mean(), values.mean() - half, values.mean() + half, len(values)
+    means = (wide.mean() if wide.shape[1] > 1 else wide.iloc[:, 0].groupby("strength").mean()).to_numpy()
+    if len(means) < 2:
+        raise Incomplete
+    half = stdtrit(len(means) - 1, 0.975) * means.std(ddof=1) / len(means) ** 0.5
+    return means.mean(), means.mean() - half, means.mean() + half, wide.size
 
 
 MEASURES: dict[str, Measure] = {

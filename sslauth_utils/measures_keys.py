@@ -11,6 +11,7 @@ from sslauth_utils.measures import (
     share,
     verdicts_of,
     wide_form,
+    worst,
 )
 from sslauth_utils.results import mean_interval, resamples
 
@@ -46,11 +47,14 @@ def _rise_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 
 def _key_loss_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """(100 % - agreement) with OOD keys over that with ID keys: how much more the OOD keys are moved."""
+    """(100 % - agreement) with OOD keys over that with ID keys: how much more the OOD keys are moved.
+
+    Both sets check the same encoders, with different images: seeds are drawn together, keys apart.
+    """
     wide = 1 - wide_form(rows, ["scenario", "seed", "key"], "keys", ["ood", "id"])
     seeds = wide.index.get_level_values("seed").to_numpy()
     outside, inside = (wide[name].to_numpy() for name in ("ood", "id"))
-    picks, others = resamples(seeds), resamples(seeds)[::-1]  # the sets hold different images: drawn apart
+    picks, others = resamples(seeds), resamples(seeds, key_set=1)
     low, high = np.quantile(outside[picks].mean(axis=1) / inside[others].mean(axis=1), [0.025, 0.975])
     return outside.mean() / inside.mean(), low, high, len(wide)
 
@@ -66,12 +70,15 @@ def _choices(rows: pd.DataFrame) -> pd.DataFrame:
 def _key_spread(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Agreement of the key choice that scores highest minus of the one that scores lowest, in points.
 
-    The interval is that of the difference of these two, which were picked because they are far apart: a spread above
-    zero is what chance alone gives, so the rule should ask how large it is, not whether it is there.
+    Of the `worst` encoder; n counts keys of each choice. The interval is that of the difference of these two, which
+    were picked because they are far apart: a spread above zero is what chance alone gives, so the rule should ask how
+    large it is, not whether it is there.
     """
-    rows = _choices(rows)
-    means = rows.groupby("keys")["similarity"].mean()
-    return _difference(rows, means.idxmax(), means.idxmin())
+    spreads = []
+    for _, encoder in _choices(rows).groupby(["scenario", "seed"]):
+        means = encoder.groupby("keys")["similarity"].mean()
+        spreads.append(_difference(encoder, means.idxmax(), means.idxmin()))
+    return worst(spreads, claim)
 
 
 def _choice_verdicts(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
@@ -83,7 +90,7 @@ def _choice_verdicts(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 
 def _log_density_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Mean log-density of pre-training images minus of OOD ones, in nats: the smallest over scenarios and seeds.
+    """Mean log-density of pre-training images minus of OOD ones, in nats: that of the `worst` encoder.
 
     From measures.csv. Low and high are 1.96 standard errors of that encoder's difference; n counts its images.
     """
@@ -97,7 +104,7 @@ def _log_density_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
         half = 1.96 * float(np.hypot(*errors))
         n = int(quantity["n"][wanted[:2]].sum())
         gaps.append((inside - outside, inside - outside - half, inside - outside + half, n))
-    return min(gaps)
+    return worst(gaps, claim)
 
 
 MEASURES: dict[str, Measure] = {

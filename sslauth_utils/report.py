@@ -79,8 +79,10 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 <h2 id="claims">The paper's claims</h2>
 <p class="quiet">Each line: what was measured, the paper's number, ours with its 95 % interval, how many values it
 rests on, and the verdict by the claim's rule (point at a verdict to read it; all stand in
-<code>config/claims.yaml</code>). “Not tested at this size” means that this profile's encoder or images cannot decide
-the claim; our number is shown all the same. The boxes above choose which claims are listed.</p>
+<code>config/claims.yaml</code>). The interval covers other keys, hardly other encoders: where a rule rests on it and
+there are two to four seeds, it must hold with every seed alone as well. “Not tested at this size” means that this
+profile's encoder or images cannot decide the claim; our number is shown all the same. The boxes above choose which
+claims are listed.</p>
 <table class="claims">
 <thead><tr><th>Source</th><th>Quantity</th><th class="number">Paper</th><th class="number">Measured</th>
 <th class="number">95 % interval</th><th class="number">n</th><th>Verdict</th></tr></thead>

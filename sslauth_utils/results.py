@@ -22,6 +22,10 @@ MEASURE_COLUMNS = ["experiment", "scenario", "seed", "tamper", "strength", "quan
 _RESAMPLES = 2000
 
 
+class UnequalKeys(UserError):
+    """The seeds of a group have different numbers of keys: no bootstrap draws them alike."""
+
+
 def load_rows(profile: str, notebook: str, results: Path = RESULTS, table: str = "rows") -> pd.DataFrame:
     """All rows that finished runs of `notebook` left under `profile`, in a fixed order.
 
@@ -52,35 +56,40 @@ def select(rows: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     return rows
 
 
-def resamples(seeds: np.ndarray) -> np.ndarray:
+def resamples(seeds: np.ndarray, key_set: int = 0) -> np.ndarray:
     """Index sets of a two-level bootstrap: seeds are drawn, then keys within each.
 
-    With one seed only the keys are resampled, so an interval says nothing about
-    other encoders; n in every table says how many seeds there were.
+    With one seed only the keys are resampled, and with a handful hardly more: of two seeds every second draw holds
+    one twice. So the interval does not cover other encoders; `claims.Results.judge` says what verdicts do about it.
 
     Args:
         seeds: the seed of each value, (n,).
+        key_set: 0, 1, ... of sets of different images that check the same encoders: the draws of seeds are the
+            same for all, those of keys are not.
 
     Returns:
         int (2000, n), deterministic.
 
     Raises:
-        UserError: the seeds have different numbers of keys.
+        UnequalKeys: the seeds have different numbers of keys.
     """
-    return _resamples(tuple(seeds.tolist()))
+    return _resamples(tuple(seeds.tolist()), key_set)
 
 
 @lru_cache(maxsize=32)
-def _resamples(seeds: tuple) -> np.ndarray:
+def _resamples(seeds: tuple, key_set: int) -> np.ndarray:
     """`resamples`, kept: a report asks for few arrangements of seeds, and a thousand times."""
     seeds = np.array(seeds)
     names, counts = np.unique(seeds, return_counts=True)
     if len(set(counts)) != 1:
-        raise UserError("The seeds of one group have different numbers of keys; run the notebook again for all seeds.")
+        raise UnequalKeys(
+            "The seeds of one group have different numbers of keys; run the notebook again for all seeds."
+        )
     draw = np.random.default_rng(0)
     positions = np.stack([np.flatnonzero(seeds == name) for name in names])  # (seeds, keys)
     chosen = draw.integers(len(names), size=(_RESAMPLES, len(names)))
-    within = draw.integers(counts[0], size=(_RESAMPLES, len(names), counts[0]))
+    for _ in range(key_set + 1):
+        within = draw.integers(counts[0], size=(_RESAMPLES, len(names), counts[0]))
     drawn = np.take_along_axis(positions[chosen], within, axis=2).reshape(_RESAMPLES, -1)
     drawn.flags.writeable = False
     return drawn
@@ -111,15 +120,19 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], tau: float) -> pd.DataFrame
 
     Returns:
         Columns of `by`, then, in per cent: agreement, agreement_low, agreement_high
-        (95 %, `mean_interval`), worst (lowest similarity of a key), auth_success,
-        success_low, success_high (95 %, `share_interval`, keys taken as independent),
-        passed (share of seeds whose every key passes); and n (keys x seeds), seeds.
+        (95 %, `mean_interval`; NaN where the seeds have different numbers of keys), worst
+        (lowest similarity of a key), auth_success, success_low, success_high (95 %,
+        `share_interval`, keys taken as independent), passed (share of seeds whose every
+        key passes); and n (keys x seeds), seeds.
     """
     lines = []
     for names, group in rows.groupby(list(by), sort=True, observed=True):
         values, seeds = group["similarity"].to_numpy(float), group["seed"].to_numpy()
         passes = values > tau
-        low, high = mean_interval(values, seeds)
+        try:
+            low, high = mean_interval(values, seeds)
+        except UnequalKeys:
+            low = high = float("nan")
         success_low, success_high = share_interval(passes.sum(), len(passes))
         lines.append(
             dict(zip(by, names, strict=True))
@@ -152,14 +165,17 @@ def amplification(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns:
         Columns of `by`, scheme, kappa, low, high (95 %, percentile bootstrap over seeds and
         keys of the ratio), n. Groups in which DCmp sees no change (mean 1 - cos below
-        1e-9) are left out.
+        1e-9), or whose seeds have different numbers of keys, are left out.
     """
     lines = []
     for names, group in rows[rows["scheme"] != "SHA-256"].groupby(list(by), sort=True, observed=True):
         wide = 1 - group.pivot_table(index=["seed", "key"], columns="scheme", values="similarity")
         if "DCmp" not in wide or wide["DCmp"].mean() < 1e-9:
             continue
-        picks = resamples(wide.index.get_level_values("seed").to_numpy())
+        try:
+            picks = resamples(wide.index.get_level_values("seed").to_numpy())
+        except UnequalKeys:
+            continue
         feature_change = wide["DCmp"].to_numpy()
         for scheme in wide.columns.drop("DCmp"):
             image_change = wide[scheme].to_numpy()

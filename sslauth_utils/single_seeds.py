@@ -1,7 +1,7 @@
 """Every seed by itself: which verdicts, and which tests of reasons, hang on the encoder.
 
-All seeds together decide a claim. With few of them the interval says little about other encoders;
-what one says and another does not, says more.
+With few seeds an interval says little about other encoders; what one says and another does not, says more.
+Where a rule rests on an interval, each seed decides with the others (`claims.Results.judge`).
 """
 
 from collections.abc import Sequence
@@ -37,15 +37,18 @@ def seed_tables(
         {seed: table[decided].rename(columns={"verdict": "answer"}) for seed, table in alone.items()},
         "claim",
     )
-    tested = (reasons["finding"] != findings.UNEXPLAINED).to_numpy()
-    answers = _beside(
-        reasons[tested],
-        {seed: findings.evaluate(profile, tau, summary, results, seed)[tested] for seed in seeds},
-        "test",
-    )
+    alone = {seed: findings.evaluate(profile, tau, summary, results, seed) for seed in seeds}
+    tested = reasons["finding"] != findings.UNEXPLAINED
+    for table in alone.values():  # a test that names a seed has no answer from another
+        tested = tested & (table["answer"] != findings.NO_ROWS)
+    answers = _beside(reasons[tested], {seed: table[tested] for seed, table in alone.items()}, "test")
     return [
         ("Every seed by itself: claims", _text("claims that this run decides", verdicts), _differing(verdicts)),
-        ("Every seed by itself: reasons", _text("tests of reasons", answers), _differing(answers)),
+        (
+            "Every seed by itself: reasons",
+            _text("tests of reasons that every seed can answer", answers),
+            _differing(answers),
+        ),
     ]
 
 
@@ -68,13 +71,16 @@ def _differing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(what: str, table: pd.DataFrame) -> str:
+    if table.empty:
+        return f"There are no {what}."
     answers = _answers(table)
     same = int((answers.nunique(axis=1) == 1).sum())
     counts = "; ".join(
         f"{column}: " + ", ".join(f"{count} {answer}" for answer, count in answers[column].value_counts().items())
         for column in answers
     )
+    others = " The others, with each seed's 95 % intervals, over its keys, images or generators:"
     return (
         f"Of {len(table)} {what}, {same} come out the same with every seed alone and with all together ({counts})."
-        + (" The others, with 95 % intervals over keys:" if same < len(table) else "")
+        + (others if same < len(table) else "")
     )

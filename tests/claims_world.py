@@ -50,7 +50,7 @@ def _intact():
             ("run", "batch size", "7", 1e-7),
             ("run", "threads", "2", 0),
             ("run", "channels_last", "", 1e-7),
-            ("cast", "weights stored as", "float16", 1e-4),
+            ("cast", "weights stored as", "float16", 0.1),
             ("upload", "rounded to decimals", "2", 10),
             ("floor", "untrained encoder", "", 50),
         ]:

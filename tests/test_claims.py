@@ -14,6 +14,7 @@ from sslauth_utils.claims import (
     NOT_TESTED,
     POINTS,
     REPRODUCED,
+    Results,
     evaluate,
     holds,
     printed_points,
@@ -22,6 +23,7 @@ from sslauth_utils.claims import (
     select,
 )
 from sslauth_utils.config import profile_names
+from sslauth_utils.contents import all_figures, all_tables
 from sslauth_utils.errors import UserError
 from sslauth_utils.paths import NOTEBOOKS
 from sslauth_utils.results import COLUMNS, MEASURE_COLUMNS
@@ -336,6 +338,86 @@ def test_an_encoder_without_honest_changes_has_no_matched_tolerance(monkeypatch)
     assert evaluate("paper", TAU)["verdict"].tolist() == [NOT_TESTED]
 
 
+def test_seeds_with_different_numbers_of_keys_leave_their_claims_untested_and_the_report_comes(monkeypatch, verdicts):
+    tables = {cell: world("lite")[cell] for cell in (("03_verify_intact", "rows"), ("05_pruning", "rows"))}
+    rows = tables["05_pruning", "rows"]
+    tables["05_pruning", "rows"] = rows[(rows["seed"] == 0) | (rows["key"] != 9) | (rows["scenario"] != "cifar10")]
+    leave(monkeypatch, tables)
+    table, before = evaluate("lite", TAU).set_index("id"), verdicts("lite")
+    for scenario, verdict in (("cifar10", NOT_TESTED), ("imagenet", REPRODUCED)):
+        assert table.loc[f"fig5-order-{scenario}", "verdict"] == verdict
+    for kept in ("fig6-almost-all-fail-dcmp", "matched-pruning"):  # these count verifications
+        assert table.loc[kept, "verdict"] == before.loc[kept, "verdict"] == REPRODUCED
+    given = {notebook: rows for (notebook, _), rows in tables.items()}
+    assert [heading for heading, _, _ in all_tables(given, {}, TAU) if "runing" in heading] == ["Pruning"]
+    for _, draw, _ in all_figures(given, {}, TAU):
+        draw()
+
+
+def test_any_other_error_of_the_user_is_told(monkeypatch):
+    def fail(*_):
+        raise UserError("Something else.")
+
+    leave(monkeypatch, {("05_pruning", "rows"): world("lite")["05_pruning", "rows"]})
+    monkeypatch.setitem(claims.MEASURES, "rise", fail)
+    with pytest.raises(UserError, match="Something else"):
+        evaluate("lite", TAU)
+
+
+# --- several seeds ----------------------------------------------------------------------------------------------------
+
+RISE = {"notebook": "05_pruning", "where": {"strength": [0.3, 0.4]}, "measure": "rise"}
+
+
+def rises(*seeds):
+    """Rows of ten keys a seed that rise from 30 to 40 % by the seed's number, give or take two points."""
+    return pd.DataFrame([
+        {"scenario": "cifar10", "seed": seed, "strength": strength, "key": key,
+         "similarity": 0.5 + (strength == 0.4) * (by + 0.02 * (-1) ** key)}
+        for seed, by in enumerate(seeds) for strength in (0.3, 0.4) for key in range(10)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seeds", "met"),
+    [
+        ([0.05, 0.05], True),
+        ([0.05, 0.01], False),  # together above 0, but the second seed's own interval holds 0
+        ([0.05, 0.05, 0.05, 0.01], False),
+        ([0.05, 0.05, 0.05, 0.05, 0.01], True),  # five are enough for the bootstrap
+        ([0.05], True),
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_rule_on_an_interval_must_hold_with_each_of_few_seeds(monkeypatch, seeds, met, sign):
+    leave(monkeypatch, {("05_pruning", "rows"): rises(*(sign * by for by in seeds))})
+    rule = {"above": 0} if sign > 0 else {"below": 0}
+    found, answer = Results("lite", TAU).judge(RISE | {"rule": rule})
+    assert holds({"rule": rule}, *found[:3]), "all seeds together meet it"
+    assert found[3] == 10 * len(seeds) and answer is met
+
+
+def test_a_rule_on_the_measured_value_takes_the_mean_over_seeds(monkeypatch):
+    leave(monkeypatch, {("05_pruning", "rows"): rises(0.05, 0.01)})
+    for rule in ({"at_least": 2}, {"at_most": 4}, {"within": 1}):
+        found, met = Results("lite", TAU).judge(RISE | {"rule": rule, "paper": 3})
+        assert met and found[0] == pytest.approx(3)
+
+
+def test_a_rule_on_one_seed_s_rows_is_of_that_seed(monkeypatch):
+    leave(monkeypatch, {("05_pruning", "rows"): rises(0.05, -0.05)})
+    for seed, rule in ((0, {"above": 0}), (1, {"below": 0})):
+        of_seed = RISE | {"rule": rule, "where": RISE["where"] | {"seed": seed}}
+        assert Results("lite", TAU).judge(of_seed)[1]
+        assert Results("lite", TAU, seed=1 - seed).judge(of_seed) is None
+
+
+def test_a_seed_that_lacks_one_side_leaves_the_claim_untested(monkeypatch):
+    rows = world("lite")["06_backdoor", "rows"]
+    leave(monkeypatch, {("06_backdoor", "rows"): rows[(rows["seed"] == 0) | (rows["scenario"] == "cifar10")]})
+    assert Results("lite", TAU).judge(CLAIMS["table1-complex"]) is None
+
+
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
@@ -372,8 +454,9 @@ def test_rules(rule, measured, low, high, met):
     ("rule", "words"),
     [({"within": 0.1}, "within 0.1 of the paper's number"),
      ({"factor": 2}, "at most 2 times as far from 100 as the paper's number, and no 2 times nearer"),
-     ({"below": 0}, "95 % interval below 0"),
-     ({"above": 1}, "95 % interval above 1"), ({"at_least": 85}, "at least 85"), ({"at_most": 5}, "at most 5")],
+     ({"below": 0}, "95 % interval below 0, with each seed alone as well if there are 2 to 4"),
+     ({"above": 1}, "95 % interval above 1, with each seed alone as well if there are 2 to 4"),
+     ({"at_least": 85}, "at least 85"), ({"at_most": 5}, "at most 5")],
 )  # fmt: skip
 def test_rules_in_words(rule, words):
     assert rule_text({"rule": rule}) == words

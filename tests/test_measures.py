@@ -9,7 +9,7 @@ from scipy.stats import beta, f
 
 from sslauth_utils.claims import MEASURES, read_claims
 from sslauth_utils.findings import read_findings
-from sslauth_utils.measures import Incomplete
+from sslauth_utils.measures import Incomplete, worst
 from sslauth_utils.results import select
 from sslauth_utils.tolerance import Matched
 
@@ -54,6 +54,17 @@ def test_lowest_agreement_is_of_one_change_in_one_scenario():
     third = FOUR.assign(tamper="threads", similarity=0.9)
     assert measure("lowest_agreement", pd.concat([FOUR, other])) == (97.275, 4)
     assert measure("lowest_agreement", pd.concat([FOUR, other, third])) == (90, 4)
+    assert measure("lowest_agreement", pd.concat([FOUR, FOUR.assign(seed=1, similarity=0.9)])) == (90, 4), "no mean"
+
+
+@pytest.mark.parametrize(
+    ("rule", "chosen"),
+    [({"at_least": 1}, (2, 0, 9, 5)), ({"above": 1}, (2, 0, 9, 5)), ({"at_most": 1}, (6, 5, 7, 5)),
+     ({"below": 1}, (2, 0, 9, 5)), ({"within": 1}, (6, 5, 7, 5))],
+)  # fmt: skip
+def test_the_worst_encoder_is_the_farthest_from_the_rule(rule, chosen):
+    found = [(3, 2, 4, 5), (6, 5, 7, 5), (2, 0, 9, 5)]
+    assert worst(found, {"rule": rule, "paper": 3}) == chosen
 
 
 def test_passing_and_failing_count_verifications_not_keys():
@@ -135,9 +146,21 @@ def test_scenario_gap_has_the_spread_of_two_independent_samples():
     assert high - low == pytest.approx(2 * 1.96 * 100 * 0.05 / 20, rel=0.1)
 
 
-def test_highest_success_is_of_one_strength():
+def test_scenario_gap_draws_unrelated_encoders_apart():
+    """Two seeds of each scenario, keys all alike: what varies is which encoders are drawn."""
+    parts = [frame(("DCmp", 0, 0, value), ("DCmp", 1, 0, value), scenario=scenario, seed=seed)
+             for scenario in ("imagenet", "cifar10") for seed, value in ((0, 0.9), (1, 0.8))]  # fmt: skip
+    _, low, high, _ = MEASURES["scenario_gap"](pd.concat(parts), TAU, {})
+    assert (low, high) == pytest.approx((-10, 10)), "one of each of two, sixteen draws in all"
+
+
+def test_highest_success_is_of_one_strength_of_the_worst_encoder():
     rows = frame(("Trans", 0, 1, 0.999), ("Trans", 1, 1, 0.9), ("Trans", 0, 2, 0.9), ("Trans", 1, 2, 0.9))
-    assert measure("highest_success", rows) == (50, 2)
+    other = frame(("Trans", 0, 1, 0.9), ("Trans", 1, 1, 0.9), ("Trans", 0, 2, 0.999), ("Trans", 1, 2, 0.999), seed=1)
+    none = rows.assign(seed=2, similarity=0.9)
+    assert measure("highest_success", rows, rule={"at_most": 99}) == (50, 2)
+    for rule, highest in (({"at_most": 99}, 100), ({"within": 1}, 100), ({"at_least": 100}, 0)):
+        assert measure("highest_success", pd.concat([rows, other, none]), rule=rule, paper=0) == (highest, 2)
 
 
 def test_beyond_matched_counts_what_only_trans_rejects():
@@ -147,7 +170,11 @@ def test_beyond_matched_counts_what_only_trans_rejects():
              for scheme, value in zip(("DCmp", "Trans"), pair, strict=True)]  # fmt: skip
     rows = frame(*lines, *((scheme, 0, rate, 1.0) for scheme in ("DCmp", "Trans") for rate in verdicts),
                  *(("SHA-256", -1, rate, 0.0) for rate in (0.1, 0.2)))  # fmt: skip
-    assert measure("beyond_matched", rows, tolerances=tolerances) == (25, 4), "at 0.1 alone"
+    above = {"rule": {"above": 0}}
+    assert measure("beyond_matched", rows, tolerances=tolerances, **above) == (25, 4), "at 0.1 alone"
+    blind = rows.assign(seed=1, similarity=rows["similarity"].where(rows["scheme"] != "Trans", 0.999))
+    both = tolerances | {("cifar10", 1): tolerances["cifar10", 0]}
+    assert measure("beyond_matched", pd.concat([rows, blind]), tolerances=both, **above) == (0, 4), "not every encoder"
     for incomplete in (None, {}, {("cifar10", 1): tolerances["cifar10", 0]}):
         with pytest.raises(Incomplete):
             measure("beyond_matched", rows, tolerances=incomplete)
@@ -228,8 +255,11 @@ def test_key_gap_does_not_take_keys_of_one_number_for_a_pair():
     assert high - low == pytest.approx(2 * 1.96 * 100 * 0.05 / 20, rel=0.1)
 
 
-def test_key_spread_is_the_farthest_two_choices_apart():
-    assert measure("key_spread", of_sets(ood=0.1, id=0.2, id_5=0.9, id_100=0.93, id_1=0.91)) == (3, 2)
+def test_key_spread_is_the_farthest_two_choices_apart_with_the_encoder_where_it_is_largest():
+    rows, rule = of_sets(ood=0.1, id=0.2, id_5=0.9, id_100=0.93, id_1=0.91), {"at_most": 5}
+    assert measure("key_spread", rows, rule=rule) == (3, 2)
+    turned = of_sets(id_5=0.94, id_100=0.90, id_1=0.91).assign(seed=1)  # the seeds' means lie 0.5 to 1 points apart
+    assert measure("key_spread", pd.concat([rows, turned]), rule=rule) == (4, 2)
     with pytest.raises(Incomplete):
         measure("key_spread", of_sets(ood=0.1, id=0.2, id_5=0.9))
 
@@ -245,15 +275,16 @@ def test_choice_verdicts_count_verifications_on_which_choices_disagree():
         measure("choice_verdicts", of_sets(id_5=0.9, id=0.8, ood=0.9))
 
 
-def test_log_density_gap_is_of_the_encoder_where_it_is_smallest():
+def test_log_density_gap_is_of_the_encoder_that_is_farthest_from_the_rule():
     def density(scenario, inside, outside):
         return numbers(("log density id", inside, 400), ("log density ood", outside, 300), ("pc1 id", 5.0, 0),
                        ("log density error id", 3.0, 400), ("log density error ood", 4.0, 300), ("pc1 id", 6.0, 1),
                        scenario=scenario, tamper="clean")  # fmt: skip
 
     both = pd.concat([density("cifar10", 30.0, 10.0), density("imagenet", 20.0, 12.0)])
-    assert measure("log_density_gap", both) == (8, 700)
-    _, low, high, _ = MEASURES["log_density_gap"](both, TAU, {})
+    assert measure("log_density_gap", both, rule={"at_most": 5}) == (20, 700)
+    assert measure("log_density_gap", both, rule={"above": 0}) == (8, 700)
+    _, low, high, _ = MEASURES["log_density_gap"](both, TAU, {"rule": {"above": 0}})
     assert (low, high) == (pytest.approx(8 - 1.96 * 5), pytest.approx(8 + 1.96 * 5))
     with pytest.raises(Incomplete):
         measure("log_density_gap", both[both["quantity"] != "log density error id"])
@@ -287,6 +318,9 @@ def test_generator_intervals_are_those_of_the_generators_where_these_differ():
     _, low, high, n = MEASURES["generator_agreement"](rows, TAU, {"where": {"scheme": "Trans"}})
     error = np.std([90, 92, 94, 96, 98]) / np.sqrt(5)
     assert n == 250 and (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+    same = pd.concat([rows.assign(seed=seed) for seed in range(4)])  # every encoder has the generators of these seeds
+    _, low, high, n = MEASURES["generator_agreement"](same, TAU, {"where": {"scheme": "Trans"}})
+    assert n == 1000 and (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1), "generators, not encoders"
 
 
 def test_generator_gap_is_paired_by_generator_and_key():
@@ -307,8 +341,9 @@ def test_generator_spread_is_a_ratio_of_standard_deviations_with_fishers_interva
     # variances of the generators' means: G_ini 0.04 (0.9, 0.7, 0.5) and 0; G_min 0 and 0.01
     assert measure("generator_spread", rows, **about) == (2, 6)
     _, low, high, _ = MEASURES["generator_spread"](rows, TAU, about)
-    assert low == pytest.approx(2 / np.sqrt(f.ppf(0.975, 4, 4)))
-    assert high == pytest.approx(2 / np.sqrt(f.ppf(0.025, 4, 4)))
+    # untrained generators are the same for both encoders: 2 degrees of freedom; trained ones are not: 4
+    assert low == pytest.approx(2 / np.sqrt(f.ppf(0.975, 2, 4)))
+    assert high == pytest.approx(2 / np.sqrt(f.ppf(0.025, 2, 4)))
     with pytest.raises(Incomplete):
         measure("generator_spread", rows[rows["keys"] == "ood g0"], **about)
 
@@ -343,22 +378,33 @@ def test_form_kappa_is_the_ratio_of_mean_changes():
         measure("form_kappa", rows, versus="mlp")
 
 
-def test_kappa_unevenness_is_one_where_all_changes_are_magnified_alike():
+def test_kappa_unevenness_is_one_where_all_changes_are_magnified_alike_by_every_encoder():
+    rule = {"at_most": 1.5}
     even = forms(a__DCmp=[0.99, 0.99], a__Trans=[0.9, 0.9], b__DCmp=[0.9, 0.9], b__Trans=[0.0, 0.0])
-    assert measure("kappa_unevenness", even) == (1, 4)
+    assert measure("kappa_unevenness", even, rule=rule) == (1, 4)
     uneven = forms(a__DCmp=[0.99, 0.99], a__Trans=[0.9, 0.9], b__DCmp=[0.9, 0.9], b__Trans=[0.6, 0.6])
-    assert measure("kappa_unevenness", uneven) == (10 / 4, 4)
+    assert measure("kappa_unevenness", uneven, rule=rule) == (10 / 4, 4)
+    assert measure("kappa_unevenness", pd.concat([even, uneven.assign(seed=1)]), rule=rule) == (10 / 4, 4), "no mean"
     with pytest.raises(Incomplete):
-        measure("kappa_unevenness", forms(a__DCmp=[0.9, 0.8], a__Trans=[0.5, 0.5]))
+        measure("kappa_unevenness", forms(a__DCmp=[0.9, 0.8], a__Trans=[0.5, 0.5]), rule=rule)
 
 
-def test_value_mean_has_students_interval():
-    rows = pd.DataFrame({"value": [1.0, 2.0, 3.0]})
+def test_value_mean_has_students_interval_over_generators_or_over_seeds():
+    rows = pd.DataFrame({"value": [1.0, 2.0, 3.0], "strength": [0, 1, 2], "scenario": "cifar10", "seed": 0})
     assert measure("value_mean", rows) == (2, 3)
     value, low, high, _ = MEASURES["value_mean"](rows, TAU, {})
     assert high - value == pytest.approx(4.302653 / 3**0.5, rel=1e-5) and value - low == pytest.approx(high - value)
-    with pytest.raises(Incomplete):
-        measure("value_mean", pd.DataFrame({"value": [1.0]}))
+    # another scenario's encoder has generators of the same seeds: still three
+    other = pd.concat([rows, rows.assign(scenario="imagenet", value=rows["value"] + 10)])
+    assert measure("value_mean", other) == (7, 6)
+    assert MEASURES["value_mean"](other, TAU, {})[2] - 7 == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    # of several seeds their means, 7, 8 and 9, whatever the generators do
+    seeds = pd.concat([other.assign(seed=seed, value=other["value"] + seed) for seed in range(3)])
+    assert measure("value_mean", seeds) == (8, 18)
+    assert MEASURES["value_mean"](seeds, TAU, {})[2] - 8 == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    for incomplete in (rows[:1], seeds[:-1]):
+        with pytest.raises(Incomplete):
+            measure("value_mean", incomplete)
 
 
 def test_success_rise_counts_the_keys_that_pass():
@@ -401,6 +447,15 @@ def test_key_loss_ratio_compares_what_is_lost():
     assert (low, high) == pytest.approx((2, 4))
     with pytest.raises(Incomplete):
         measure("key_loss_ratio", rows[rows["keys"] == "id"])
+
+
+def test_key_loss_ratio_draws_the_encoders_of_both_sets_together_and_their_keys_apart():
+    one, other = of_keys(ood_10=[0.8, 0.8], id_10=[0.9, 0.9]), of_keys(ood_10=[0.98, 0.98], id_10=[0.99, 0.99])
+    _, low, high, _ = MEASURES["key_loss_ratio"](pd.concat([one, other.assign(seed=1)]), TAU, {})
+    assert (low, high) == pytest.approx((2, 2)), "the ratio is two with either encoder"
+    both = of_keys(ood_10=[0.98, 0.96], id_10=[0.99, 0.98])  # key by key it is two as well, but these are no pairs
+    _, low, high, _ = MEASURES["key_loss_ratio"](both, TAU, {})
+    assert (low, high) == pytest.approx((1, 4))
 
 
 def test_every_measure_was_shown_by_hand_and_is_used():

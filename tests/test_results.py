@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sslauth_utils.errors import UserError
-from sslauth_utils.results import amplification, load_rows, mean_interval, resamples, share_interval, summarise
+from sslauth_utils.results import (
+    UnequalKeys,
+    amplification,
+    load_rows,
+    mean_interval,
+    resamples,
+    share_interval,
+    summarise,
+)
 from sslauth_utils.verification import SchemeResult
 
 TAU = 0.995
@@ -104,9 +112,22 @@ def test_a_resample_takes_whole_seeds_and_keys_within_them(seeds):
     assert np.array_equal(picks, resamples(seeds)), "intervals are the same in every run"
 
 
-def test_seeds_with_different_numbers_of_keys_are_told():
-    with pytest.raises(UserError, match="different numbers of keys; run the notebook again for all seeds"):
-        summarise(pd.concat([rows([1.0, 1.0]), rows([1.0], seed=1)]), ["scheme"], TAU)
+def test_another_key_set_has_the_same_encoders_and_other_keys():
+    seeds = np.repeat([0, 1, 2], 20)
+    one, other = resamples(seeds), resamples(seeds, key_set=1)
+    assert (seeds[one] == seeds[other]).all()
+    assert (one == other).mean() == pytest.approx(1 / 20, abs=0.01), "a key in twenty by chance"
+    assert np.array_equal(other, resamples(seeds, key_set=1))
+
+
+def test_seeds_with_different_numbers_of_keys_have_no_interval():
+    with pytest.raises(UnequalKeys, match="different numbers of keys; run the notebook again for all seeds"):
+        resamples(np.array([0, 0, 1]))
+    unequal = pd.concat([rows([1.0, 0.9], scheme, seed=0) for scheme in ("DCmp", "Trans")]
+                        + [rows([0.8], scheme, seed=1) for scheme in ("DCmp", "Trans")])  # fmt: skip
+    line = summarise(unequal, ["scheme"], TAU).iloc[0]
+    assert line["agreement"] == pytest.approx(90) and line[["agreement_low", "agreement_high"]].isna().all()
+    assert amplification(unequal.assign(at=1), ["at"]).empty
 
 
 @pytest.mark.parametrize(

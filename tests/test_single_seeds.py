@@ -5,6 +5,7 @@ from claims_world import TAU, world
 
 from sslauth_utils import claims, findings
 from sslauth_utils.single_seeds import seed_tables
+from sslauth_utils.tables import with_interval
 
 
 @pytest.fixture
@@ -34,16 +35,35 @@ def test_a_claim_that_holds_with_one_seed_only_is_shown_and_the_others_are_count
     line = shown.loc["fig5-anomaly-dcmp"]
     assert (line["seed 0"], line["seed 1"]) == (claims.REPRODUCED, claims.NOT_REPRODUCED)
     assert float(line["seed 0 measures"].split()[0]) > 0 > float(line["seed 1 measures"].split()[0])
+    assert line["all seeds"] == claims.NOT_REPRODUCED, "a rule on an interval asks it of both"
     decided = (claims.evaluate("lite", TAU, results)["verdict"] != claims.NOT_TESTED).sum()
     assert f"Of {decided} claims that this run decides, {decided - len(table)} come out the same" in text
-    assert "tests of reasons" in about_reasons
+    assert about_reasons == "There are no tests of reasons that every seed can answer.", "all of them name a seed"
+
+
+def test_a_reason_s_number_of_each_seed_is_of_that_seed_s_rows(results, monkeypatch):
+    where = {"scenario": "cifar10", "scheme": "DCmp", "tamper": "pruning", "strength": [0.3, 0.4]}
+    test = {"quantity": "It falls", "notebook": "05_pruning", "where": where, "measure": "rise", "rule": {"at_most": 0}}
+    named = test | {"quantity": "Seed 0 rises", "rule": {"above": 0}, "where": where | {"seed": 0}}
+    finding = {"id": "f", "claims": ["fig5-anomaly-dcmp"], "profiles": ["lite"], "reason": "r", "tests": [test, named]}
+    monkeypatch.setattr(findings, "read_findings", lambda: [finding])
+    _, (_, text, table) = tables(results, [0, 1])
+    assert table["test"].tolist() == ["It falls"], "a test that names a seed is of that seed anyway"
+    [line] = table.to_dict("records")
+    assert (line["seed 0"], line["seed 1"]) == (findings.NOT_SUPPORTED, findings.SUPPORTED)
+    whole = claims.Results("lite", TAU, results)
+    for seed in (0, 1):
+        found, _ = whole.judge(test | {"where": where | {"seed": seed}})
+        assert line[f"seed {seed} measures"] == with_interval(*found[:3], 3)
+    assert text.endswith("with each seed's 95 % intervals, over its keys, images or generators:")
 
 
 def test_a_seed_alone_sees_only_its_own_rows(results):
     whole = claims.evaluate("lite", TAU, results).set_index("id")
     alone = claims.evaluate("lite", TAU, results, seed=0).set_index("id")
-    of = whole.index[whole["n"].notna()]
-    assert len(of) and (2 * alone.loc[of, "n"] == whole.loc[of, "n"]).all()
+    ratio = (whole["n"] / alone["n"]).dropna()
+    of_worst = [name for name in ratio.index if name.startswith(("intact", "matched"))]  # of one encoder at any rate
+    assert (ratio[of_worst] == 1).all() and (ratio.drop(of_worst) == 2).all() and len(ratio) > len(of_worst)
 
 
 def test_one_seed_has_nothing_to_be_compared_with(results):
