@@ -63,7 +63,9 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
 def _encoder_of(parameters: dict[str, Any], artifacts: Path, which: str) -> Path:
     """The artifact that a run of 01_pretrain_encoders with these parameters left: others may lie beside it."""
     made = [path for path in artifacts.glob(f"encoder-{which}-*") if (path / "encoder.json").is_file()]
-    mine = [path for path in made if read_json(path / "encoder.json")["settings"].items() <= parameters.items()]
+    # but for the device: the encoder may have been handed over by `reference_encoders`
+    asked = {path: {**read_json(path / "encoder.json")["settings"], "device": parameters["device"]} for path in made}
+    mine = [path for path in made if asked[path].items() <= parameters.items()]
     if not mine:
         raise UserError(f"The encoder {which} of this run is no longer in {artifacts}; run the profile again.")
     return max(mine, key=lambda path: path.stat().st_mtime)

@@ -14,7 +14,7 @@ from sslauth_utils.errors import UserError
 from sslauth_utils.reference import compare, freeze, restore
 from sslauth_utils.reference_encoders import lay_out_encoders
 
-SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1}
+SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1, "device": "cpu"}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def finished(tmp_path):
     for seed in (0, 1):
         for which, network, settings in (("run", encoder, SETTINGS), ("newer", other, SETTINGS | {"epochs": 2})):
             path = run / "artifacts" / f"encoder-cifar10-s{seed}-{which}" / "encoder.safetensors"
-            save_encoder(network, path, settings=settings)
+            save_encoder(network, path, settings=settings | {"device": "cuda"})  # handed over by another machine
         (run / "artifacts" / f"encoder-cifar10-s{seed}-unfinished.partial").mkdir()
     (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
     (run / "findings.csv").write_text("finding,claims\n")
