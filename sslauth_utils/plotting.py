@@ -245,10 +245,7 @@ def fig_null(rows: pd.DataFrame, tau: float) -> Figure:
         axis.set_xticks([1e-12, 1e-9, 1e-6, 1e-3, 1], ["0", "$10^{-9}$", "$10^{-6}$", "$10^{-3}$", "1"])
         axis.minorticks_off()
     axes[0].set_yticks(range(len(order)), names)
-    figure.tight_layout()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper left", fontsize=7.5)
-    return figure
+    return legend_below(figure)
 
 
 def _curves(
