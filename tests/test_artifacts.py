@@ -11,7 +11,7 @@ import torch
 
 from sslauth_utils import artifacts, data, graph, simclr, tampered
 from sslauth_utils.artifacts import ENROL, PRETRAIN, enrolled_record, pretrained_encoder
-from sslauth_utils.config import Profile, profile_names
+from sslauth_utils.config import Profile, load_profile, profile_names
 from sslauth_utils.encoders import build_encoder, encode
 from sslauth_utils.errors import UserError
 from sslauth_utils.tensors import save
@@ -108,7 +108,8 @@ def test_notebooks_and_their_profile_ask_for_the_same_artifacts(name):
             by_notebook = artifacts.notebook_settings(name, run.notebook, run.scenario, run.seed, run.values)
             assert json.dumps(by_profile, sort_keys=True) == json.dumps(by_notebook, sort_keys=True)
             checked += 1
-    assert checked >= 2
+    profile = load_profile(name)
+    assert checked == 2 * len(profile.scenarios) * len(profile.seeds)
 
 
 @pytest.mark.parametrize(
