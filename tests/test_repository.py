@@ -168,7 +168,7 @@ def test_commands_in_documents_exist(name, options):
 def test_method_names_functions_that_exist():
     text = (ROOT / "docs/method.md").read_text(encoding="utf-8")
     names = re.findall(r"`((?:attacks\.)?[a-z]\w*\.[a-z]\w*)(?:\([^`]*\))?`", text)
-    names = [name for name in names if not name.endswith((".yaml", ".md"))]
+    names = [name for name in names if not name.endswith((".yaml", ".md", ".csv"))]
     assert len(names) > 10
     for name in names:
         module, _, function = name.rpartition(".")
