@@ -129,6 +129,34 @@ def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = 
     return legend_below(figure, columns=3)
 
 
+def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
+    """The ablation of the backdoor's utility loss: what stays of the keys and of the encoder, over lambda2.
+
+    Agreement by DCmp with its 95 % interval for either key set; accuracy and attack success are means over seeds.
+
+    Args:
+        rows, measures: of 13_attack_losses.
+    """
+    rows = rows[rows["tamper"].str.endswith("by lambda2") & (rows["scheme"] == "DCmp")]
+    measures = measures[measures["tamper"].str.endswith("by lambda2")]
+    table = summarise(rows, ["scenario", "keys", "strength"], tau=1.0)  # agreement needs none
+    weights = sorted(set(rows["strength"]))
+    figure, axes = panels(scenarios_of(rows), 2.5)
+    for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
+        for keys, colour, marker in (("ood", COLOURS["DCmp"], "o"), ("id", "#56B4E9", "^")):
+            line = select(table, {"scenario": scenario, "keys": keys})
+            line = line.assign(strength=line["strength"].map(weights.index))
+            _band(axis, line, "agreement", colour, label=f"DCmp agreement, {keys.upper()} keys", marker=marker)
+        for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--"), ("clean accuracy", ":")):
+            chosen = select(measures, {"scenario": scenario, "quantity": quantity}).groupby("strength")["value"].mean()
+            axis.plot([weights.index(weight) for weight in chosen.index], 100 * chosen, color=SUCCESS, linestyle=style,
+                      marker="D", label=quantity)  # fmt: skip
+        axis.set(xlabel="$λ_2$ of the utility loss", ylim=(-3, 104), xlim=(-0.2, len(weights) - 0.8))
+        axis.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
+    axes[0].set_ylabel("%")
+    return legend_below(figure, columns=3 if len(axes) > 1 else 2)
+
+
 def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: str, weight: float) -> Figure:
     """Fig. 11: attack success and authentication success by epoch of the disguised backdoor.
 

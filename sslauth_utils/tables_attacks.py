@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from sslauth_utils.results import select, summarise
-from sslauth_utils.tables import Table, side_by_side
+from sslauth_utils.tables import Table, side_by_side, with_interval
 from sslauth_utils.tolerance import Matched, at_one_tolerance
 
 _SHOWN = ("clean accuracy", "backdoored accuracy", "attack success", "ASR-B")
@@ -34,6 +34,34 @@ def attack_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Tabl
         "Brackets: 95 % intervals. An attack that destroyed the encoder has no scores."
     )
     return "Backdoors, plain and disguised", text, table.fillna("")
+
+
+def ablation_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:
+    """Attacks with one part taken away: utility, attack success, and agreement with either key set.
+
+    Args:
+        rows, measures: of 13_attack_losses.
+        tau: the tolerance.
+    """
+    index = ["scenario", "tamper", "strength"]
+    measures = measures[measures["quantity"].isin([*_SHOWN, "destroyed"])]
+    table = measures.pivot_table(index=index, columns="quantity", values="value", sort=False)
+    destroyed = table.pop("destroyed")
+    table = table[[name for name in _SHOWN if name in table]].mul(100).round(1).add_suffix(" %")
+    table["destroyed, share of encoders"] = destroyed.round(2)
+    summary = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], [*index, "keys", "scheme"], tau)
+    for keys in ("ood", "id"):
+        for scheme in ("DCmp", "Trans"):
+            part = select(summary, {"keys": keys, "scheme": scheme}).set_index(index)
+            shown = zip(part["agreement"], part["agreement_low"], part["agreement_high"], strict=True)
+            cells = pd.Series([with_interval(*cell, 2) for cell in shown], part.index)
+            table[f"{scheme} agreement, {keys.upper()} keys %"] = cells
+    text = (
+        "Backdoors for STL-10's part with one thing changed: the weight of the utility loss (by lambda2: the strength), "
+        "or the learning rate, which is not shared among the losses (full rate: the strength is λ of the imitation "
+        "loss). Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
+    )
+    return "What the attack's losses do", text, table.reset_index().fillna("")
 
 
 def tolerance_table(

@@ -1,6 +1,7 @@
 """A world in which the paper is right: what the notebooks of a profile would leave if every claim held."""
 
 import functools
+import itertools
 
 import pandas as pd
 from printed import ATTACK_SUCCESS, FIRST_EPOCH, PRUNED_BY_10, TABLE_1, TABLE_5, TABLE_6, TABLE_8, TABLES_2_AND_7
@@ -218,6 +219,23 @@ def _faithful(targets):
     return rows, measures
 
 
+def _ablated(profile):
+    """Without its utility loss the backdoor loses the keys and the task; at the full rate it gains."""
+    rows, measures = [], []
+    for scenario, roles in profile.scenarios.items():
+        for weight, agreement in ((0.0, 20), (1.0, 60)):
+            about = {"scenario": scenario, "tamper": "backdoor stl10 by lambda2", "strength": weight}
+            for keys, scheme in itertools.product(("ood", "id"), ("DCmp", "Trans")):
+                rows += of_keys(scheme, agreement - 10 * (scheme == "Trans"), **about, keys=keys)
+            measures += _attack(0.98, **about)
+        for weight in roles["full_rate_lambdas"]:
+            about = {"scenario": scenario, "tamper": "disguised stl10 full rate", "strength": weight}
+            for keys, scheme in itertools.product(("ood", "id"), ("DCmp", "Trans")):
+                rows += of_keys(scheme, 99, **about, keys=keys)
+            measures += _attack(0.98, **about)
+    return rows, measures
+
+
 @functools.cache
 def world(name):
     """(notebook, "rows" or "measures") to the table that a run of the profile `name` would leave."""
@@ -235,6 +253,7 @@ def world(name):
         "10_generator_objective": _generators(settings["10_generator_objective"]),
         "11_transformation": _transformed(settings["11_transformation"]),
         "12_fidelity": _faithful(settings["06_backdoor"]["targets"]),
+        "13_attack_losses": _ablated(profile),
     }
     return {
         (notebook, table): pd.DataFrame(lines)
