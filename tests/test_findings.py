@@ -67,7 +67,7 @@ def _contrary(test, rows):
     strength, value = pd.to_numeric(rows["strength"]), rows[column].copy()
     match test["measure"], next(iter(test["rule"])):
         case "rise", "above" | "below" as bound:
-            value[strength == max(test["where"]["strength"])] += 0.2 if bound == "below" else -0.2
+            value[strength == max(test["where"]["strength"])] += 2 if bound == "below" else -2
         case "key_gap", bound:
             value[rows["keys"] == "ood"] += 0.2 if bound == "below" else -0.2
         case "rise", "within":
@@ -76,10 +76,11 @@ def _contrary(test, rows):
             value[:] = 1.0 if bound == "at_most" else 0.1
         case "agreement", _:
             value[:] = value - 0.002
-        case "failing", _:
+        case "failing" | "auth_success", _:
             value[:] = 0.999
-        case "share_change", bound:
-            value[strength == max(test["where"]["strength"])] = 0.1 if bound == "above" else 0.99
+        case "kappa_ratio", _:
+            trans = rows["scheme"] == "Trans"
+            value[trans] = 1 - 0.2 * (1 - value)
         case "generator_gap", _:
             value[rows["scheme"] != test["versus"]] -= 0.02
         case "key_loss_ratio", bound:
