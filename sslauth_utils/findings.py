@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sslauth_utils.claims import NOT_REPRODUCED, Results, check_fields, parse_yaml, read_claims
+from sslauth_utils.config import load_profile
 from sslauth_utils.errors import UserError
 from sslauth_utils.paths import CONFIG, RESULTS
 
@@ -45,7 +46,7 @@ def read_findings(path: Path = CONFIG / "findings.yaml") -> list[dict[str, Any]]
 def evaluate(
     profile: str, tau: float, summary: pd.DataFrame, results: Path = RESULTS, seed: int | None = None
 ) -> pd.DataFrame:
-    """The reasons for what `profile` did not reproduce, one line a test.
+    """The reasons for what `profile` did not reproduce, one line a test; tests on a scenario that it lacks are left out.
 
     Args:
         summary: as `claims.evaluate` gives it.
@@ -57,12 +58,14 @@ def evaluate(
     """
     missed = summary.loc[summary["verdict"] == NOT_REPRODUCED, "id"].tolist()
     results_of, lines, explained = Results(profile, tau, results, seed), [], set()
+    scenarios = {None, *load_profile(profile).scenarios}
     for finding in read_findings():
         mine = [claim for claim in missed if claim in finding["claims"]]
-        if not mine or profile not in finding["profiles"]:
+        tests = [test for test in finding["tests"] if test["where"].get("scenario") in scenarios]
+        if not mine or not tests or profile not in finding["profiles"]:
             continue
         explained |= set(mine)
-        for test in finding["tests"]:
+        for test in tests:
             line = {"finding": finding["id"], "claims": mine, "reason": finding["reason"].strip()}
             line |= {"test": test["quantity"], "answer": NO_ROWS}
             if judged := results_of.judge(test):

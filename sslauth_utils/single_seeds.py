@@ -46,7 +46,7 @@ def seed_tables(
         ("Every seed by itself: claims", _text("claims that this run decides", verdicts), _differing(verdicts)),
         (
             "Every seed by itself: reasons",
-            _text("tests of reasons that every seed can answer", answers),
+            _text("tests of reasons that every seed can answer (those written when its rows were known too)", answers),
             _differing(answers),
         ),
     ]

@@ -60,6 +60,12 @@ def test_without_rows_a_reason_is_not_measured(tmp_path):
     assert evaluate("lite", TAU, summary, tmp_path)["answer"].tolist() == [NO_ROWS, NO_ROWS]
 
 
+def test_tests_on_a_scenario_that_the_profile_lacks_are_left_out(tmp_path):
+    summary = pd.DataFrame({"id": ["matched-pruning"], "verdict": [NOT_REPRODUCED]})
+    of = {name: evaluate(name, TAU, summary, tmp_path)["test"].tolist() for name in ("lite", "gpu")}
+    assert of["gpu"] == [test for test in of["lite"] if test.startswith("CIFAR-10")] and len(of["lite"]) == 2
+
+
 def _contrary(test, rows):
     """The test's rows of the reference, changed so that the reason would be wrong."""
     column = "value" if test.get("table") == "measures" else "similarity"
