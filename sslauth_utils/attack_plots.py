@@ -135,10 +135,9 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
     Agreement by DCmp with its 95 % interval for either key set; accuracy and attack success are means over seeds.
 
     Args:
-        rows, measures: of 13_attack_losses.
+        rows, measures: of 13_utility_loss.
     """
-    rows = rows[rows["tamper"].str.endswith("by lambda2") & (rows["scheme"] == "DCmp")]
-    measures = measures[measures["tamper"].str.endswith("by lambda2")]
+    rows = rows[rows["scheme"] == "DCmp"]
     table = summarise(rows, ["scenario", "keys", "strength"], tau=1.0)  # agreement needs none
     weights = sorted(set(rows["strength"]))
     figure, axes = panels(scenarios_of(rows), 2.5)

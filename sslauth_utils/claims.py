@@ -29,7 +29,7 @@ POINTS = {
     "auth_success": "auth_success", "generator_success": "auth_success",
 }  # fmt: skip
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
-RULES = {"within", "factor", "below", "above", "at_least", "at_most"}
+RULES = {"within", "factor", "below", "above", "between", "at_least", "at_most"}
 #: a bootstrap over fewer seeds than this does not say what other encoders would do
 ENOUGH_SEEDS = 5
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested at this size"
@@ -82,6 +82,7 @@ def holds(claim: dict[str, Any], measured: float, low: float, high: float) -> bo
         "factor": lambda: 1 / bound - 1e-6 <= (100 - measured) / (100 - float(claim["paper"])) <= bound + 1e-6,
         "below": lambda: high < bound,
         "above": lambda: low > bound,
+        "between": lambda: bound[0] < low and high < bound[1],
         "at_least": lambda: measured >= bound - slack,
         "at_most": lambda: measured <= bound + slack,
     }[kind]()
@@ -91,6 +92,8 @@ def rule_text(claim: dict[str, Any]) -> str:
     """The rule in words, for the report."""
     kind, bound = next(iter(claim["rule"].items()))
     each = f", with each seed alone as well if there are 2 to {ENOUGH_SEEDS - 1}"
+    if kind == "between":
+        return f"95 % interval between {bound[0]:g} and {bound[1]:g}{each}"
     return {
         "within": f"within {bound:g} of the paper's number",
         "factor": f"at most {bound:g} times as far from 100 as the paper's number, and no {bound:g} times nearer",
@@ -131,7 +134,7 @@ class Results:
         if rows is None or rows.empty:
             return None
         parts = [rows]
-        if {"below", "above"} & set(claim["rule"]) and 1 < rows["seed"].nunique() < ENOUGH_SEEDS:
+        if {"below", "above", "between"} & set(claim["rule"]) and 1 < rows["seed"].nunique() < ENOUGH_SEEDS:
             parts += [part for _, part in rows.groupby("seed")]
         try:
             found = [MEASURES[claim["measure"]](part, self.tau, claim | {"tolerances": self._tolerances})

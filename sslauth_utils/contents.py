@@ -43,8 +43,8 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
     if attacks:
         both = [pd.concat([part[name] for name in attacks], ignore_index=True) for part in (rows, measures)]
         made.append(tables_attacks.attack_table(*both, tau))
-    if "13_attack_losses" in rows:
-        made.append(tables_attacks.ablation_table(rows["13_attack_losses"], measures["13_attack_losses"], tau))
+    if "13_utility_loss" in rows:
+        made.append(tables_attacks.utility_table(rows["13_utility_loss"], measures["13_utility_loss"], tau))
     if "03_verify_intact" in rows and (attacks or {"04_fine_tuning", "05_pruning"} & set(rows)):
         made.append(tables_attacks.tolerance_table(rows, matched_tolerances(rows["03_verify_intact"], tau), tau))
     if "10_generator_objective" in rows:
@@ -137,7 +137,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add("table8_transformation", "11_transformation",
         lambda r: objective_plots.fig_transformation(r, tau, printed("11_transformation")),
         "Table 8 as a picture: the disguised encoder after turning features into vectors and into images.")
-    add("fig13_utility_loss", "13_attack_losses",
-        lambda r: attack_plots.fig_utility_loss(r, measures["13_attack_losses"]),
+    add("fig13_utility_loss", "13_utility_loss",
+        lambda r: attack_plots.fig_utility_loss(r, measures["13_utility_loss"]),
         "An ablation: the plain backdoor with and without its utility loss.")
     return found

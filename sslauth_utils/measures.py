@@ -21,10 +21,11 @@ class Incomplete(LookupError):
 
 def worst(found: list[Measured], claim: dict) -> Measured:
     """Of several encoders' numbers the one that is farthest from meeting the claim's rule."""
-    [kind] = claim["rule"]
+    [(kind, bound)] = claim["rule"].items()
     lack = {
         "above": lambda one: -one[1], "at_least": lambda one: -one[0],
         "below": lambda one: one[2], "at_most": lambda one: one[0],
+        "between": lambda one: max(bound[0] - one[1], one[2] - bound[1]),
     }.get(kind, lambda one: abs(one[0] - claim["paper"]))  # within, factor
     return max(found, key=lack)
 

@@ -1,5 +1,7 @@
 """Measures of attacks: their success, their price, their course, and the schemes at one tolerance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -60,6 +62,13 @@ def _beyond_matched(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return worst([share(hits.to_numpy()) for _, hits in beyond.groupby(["scenario", "seed"])], claim)
 
 
+def _beyond_loosest(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """`_beyond_matched` with DCmp at the loosest tolerance that accepts the same honest changes, not at the middle."""
+    matched = claim["tolerances"] or {}
+    loosest = {encoder: replace(tolerance, tau=tolerance.loosest) for encoder, tolerance in matched.items()}
+    return _beyond_matched(rows, tau, claim | {"tolerances": loosest})
+
+
 def _value_share(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """A share of test images from measures.csv, %, pooled over seeds; exact interval.
 
@@ -112,6 +121,7 @@ MEASURES: dict[str, Measure] = {
     "success_rise": _success_rise,
     "highest_success": _highest_success,
     "beyond_matched": _beyond_matched,
+    "beyond_loosest": _beyond_loosest,
     "share": _value_share,
     "accuracy_gap": _accuracy_gap,
     "share_change": _share_change,

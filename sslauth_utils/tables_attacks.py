@@ -36,32 +36,31 @@ def attack_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Tabl
     return "Backdoors, plain and disguised", text, table.fillna("")
 
 
-def ablation_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:
-    """Attacks with one part taken away: utility, attack success, and agreement with either key set.
+def utility_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:
+    """The backdoor by the weight of its utility loss: task, trigger, and agreement with either key set.
 
     Args:
-        rows, measures: of 13_attack_losses.
+        rows, measures: of 13_utility_loss.
         tau: the tolerance.
     """
-    index = ["scenario", "tamper", "strength"]
+    index = ["scenario", "strength"]
     measures = measures[measures["quantity"].isin([*_SHOWN, "destroyed"])]
-    table = measures.pivot_table(index=index, columns="quantity", values="value", sort=False)
+    table = measures.pivot_table(index=index, columns="quantity", values="value")
     destroyed = table.pop("destroyed")
-    table = table[[name for name in _SHOWN if name in table]].mul(100).round(1).add_suffix(" %")
-    table["destroyed, share of encoders"] = destroyed.round(2)
+    table = table[list(_SHOWN)].mul(100).round(1).add_suffix(" %")
+    table["encoders destroyed %"] = 100 * destroyed
     summary = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], [*index, "keys", "scheme"], tau)
     for keys in ("ood", "id"):
         for scheme in ("DCmp", "Trans"):
             part = select(summary, {"keys": keys, "scheme": scheme}).set_index(index)
-            shown = zip(part["agreement"], part["agreement_low"], part["agreement_high"], strict=True)
-            cells = pd.Series([with_interval(*cell, 2) for cell in shown], part.index)
-            table[f"{scheme} agreement, {keys.upper()} keys %"] = cells
+            cells = zip(part["agreement"], part["agreement_low"], part["agreement_high"], strict=True)
+            shown = pd.Series([with_interval(*cell, 2) for cell in cells], part.index)
+            table[f"{scheme} agreement, {keys.upper()} keys %"] = shown
     text = (
-        "Backdoors for STL-10's part with one thing changed: the weight of the utility loss (by lambda2: the strength), "
-        "or the learning rate, which is not shared among the losses (full rate: the strength is λ of the imitation "
-        "loss). Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
+        "An ablation: the plain backdoor for STL-10's part with a weaker utility loss, or none. Brackets: 95 % intervals. "
+        "Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
     )
-    return "What the attack's losses do", text, table.reset_index().fillna("")
+    return "What holds the keys", text, table.reset_index().rename(columns={"strength": "λ2"}).fillna("")
 
 
 def tolerance_table(
