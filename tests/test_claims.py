@@ -397,6 +397,13 @@ def test_a_rule_on_an_interval_must_hold_with_each_of_few_seeds(monkeypatch, see
     assert found[3] == 10 * len(seeds) and answer is met
 
 
+def test_an_interval_between_bounds_must_lie_there_with_each_of_few_seeds(monkeypatch):
+    leave(monkeypatch, {("05_pruning", "rows"): rises(0.05, -0.05)})
+    for bound, met in ((4, False), (8, True)):
+        found, answer = Results("lite", TAU).judge(RISE | {"rule": {"between": [-bound, bound]}})
+        assert found[0] == pytest.approx(0) and answer is met, "seeds that contradict each other are no equivalence"
+
+
 def test_a_rule_on_the_measured_value_takes_the_mean_over_seeds(monkeypatch):
     leave(monkeypatch, {("05_pruning", "rows"): rises(0.05, 0.01)})
     for rule in ({"at_least": 2}, {"at_most": 4}, {"within": 1}):
@@ -438,6 +445,9 @@ def test_a_seed_that_lacks_one_side_leaves_the_claim_untested(monkeypatch):
         ({"above": 1}, 2, 1.1, 3, True),
         ({"above": 1}, 2, 1, 3, False),
         ({"above": 1}, 2, 0.9, 3, False),
+        ({"between": [0.8, 1.25]}, 1, 0.81, 1.24, True),
+        ({"between": [0.8, 1.25]}, 1, 0.8, 1.2, False),
+        ({"between": [0.8, 1.25]}, 1, 0.9, 1.25, False),
         ({"at_least": 85}, 85, 40, 99, True),
         ({"at_least": 85}, 84.9, 84, 99, False),
         ({"at_most": 5}, 5, 0, 40, True),
@@ -456,6 +466,7 @@ def test_rules(rule, measured, low, high, met):
      ({"factor": 2}, "at most 2 times as far from 100 as the paper's number, and no 2 times nearer"),
      ({"below": 0}, "95 % interval below 0, with each seed alone as well if there are 2 to 4"),
      ({"above": 1}, "95 % interval above 1, with each seed alone as well if there are 2 to 4"),
+     ({"between": [-1, 2.5]}, "95 % interval between -1 and 2.5, with each seed alone as well if there are 2 to 4"),
      ({"at_least": 85}, "at least 85"), ({"at_most": 5}, "at most 5")],
 )  # fmt: skip
 def test_rules_in_words(rule, words):

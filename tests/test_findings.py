@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -57,13 +58,13 @@ def test_only_what_was_missed_is_explained_and_the_rest_is_named(results):
 
 def test_without_rows_a_reason_is_not_measured(tmp_path):
     summary = pd.DataFrame({"id": ["matched-pruning"], "verdict": [NOT_REPRODUCED]})
-    assert evaluate("lite", TAU, summary, tmp_path)["answer"].tolist() == [NO_ROWS, NO_ROWS]
+    assert set(evaluate("lite", TAU, summary, tmp_path)["answer"]) == {NO_ROWS}
 
 
 def test_tests_on_a_scenario_that_the_profile_lacks_are_left_out(tmp_path):
     summary = pd.DataFrame({"id": ["matched-pruning"], "verdict": [NOT_REPRODUCED]})
     of = {name: evaluate(name, TAU, summary, tmp_path)["test"].tolist() for name in ("lite", "gpu")}
-    assert of["gpu"] == [test for test in of["lite"] if test.startswith("CIFAR-10")] and len(of["lite"]) == 2
+    assert of["gpu"] == [test for test in of["lite"] if not test.startswith("ImageNet")] != of["lite"]
 
 
 def _contrary(test, rows):
@@ -76,17 +77,19 @@ def _contrary(test, rows):
             value[strength == max(test["where"]["strength"])] += 2 if bound == "below" else -2
         case "key_gap", bound:
             value[rows["keys"] == "ood"] += 0.2 if bound == "below" else -0.2
-        case "rise", "within":
+        case "rise", "between":
             value[strength == max(test["where"]["strength"])] -= 0.01
         case "value_mean" | "share", bound:
             value[:] = 1.0 if bound == "at_most" else 0.1
-        case "agreement", _:
-            value[:] = value - 0.002
+        case "agreement", bound:
+            value[:] = value - (0.002 if bound == "within" else 0.2)
+        case "beyond_loosest", _:  # Trans sees a key that DCmp does not
+            value[:] = np.where(rows["scheme"] == "Trans", 0.9, 0.99999)
         case "failing" | "auth_success", _:
             value[:] = 0.999
         case "kappa_ratio", _:
             trans = rows["scheme"] == "Trans"
-            value[trans] = 1 - 0.2 * (1 - value)
+            value[trans] = 1 - 0.2 * (1 - value)  # G_min magnifies a fifth of what it did
         case "generator_gap", _:
             value[rows["scheme"] != test["versus"]] -= 0.02
         case "key_loss_ratio", bound:

@@ -60,7 +60,8 @@ def test_lowest_agreement_is_of_one_change_in_one_scenario():
 @pytest.mark.parametrize(
     ("rule", "chosen"),
     [({"at_least": 1}, (2, 0, 9, 5)), ({"above": 1}, (2, 0, 9, 5)), ({"at_most": 1}, (6, 5, 7, 5)),
-     ({"below": 1}, (2, 0, 9, 5)), ({"within": 1}, (6, 5, 7, 5))],
+     ({"below": 1}, (2, 0, 9, 5)), ({"within": 1}, (6, 5, 7, 5)), ({"between": [1, 3]}, (2, 0, 9, 5)),
+     ({"between": [4, 10]}, (2, 0, 9, 5)), ({"between": [-9, 4]}, (2, 0, 9, 5))],
 )  # fmt: skip
 def test_the_worst_encoder_is_the_farthest_from_the_rule(rule, chosen):
     found = [(3, 2, 4, 5), (6, 5, 7, 5), (2, 0, 9, 5)]
@@ -180,6 +181,17 @@ def test_beyond_matched_counts_what_only_trans_rejects():
             measure("beyond_matched", rows, tolerances=incomplete)
     with pytest.raises(Incomplete):
         measure("beyond_matched", rows[rows["scheme"] == "DCmp"], tolerances=tolerances)
+
+
+def test_beyond_loosest_gives_dcmp_every_benefit_of_the_gap():
+    tolerances = {("cifar10", 0): Matched(0.99, 0.995, 0.985, 0, 3, 1)}
+    rows = frame(("DCmp", 0, 0.1, 0.992), ("Trans", 0, 0.1, 0.9), ("DCmp", 0, 0.2, 0.987), ("Trans", 0, 0.2, 0.9),
+                 ("DCmp", 0, 0.3, 0.985), ("Trans", 0, 0.3, 0.9), ("DCmp", 0, 0.4, 0.98), ("Trans", 0, 0.4, 0.9))
+    at_most = {"rule": {"at_most": 0}, "tolerances": tolerances}
+    assert measure("beyond_matched", rows, **at_most) == (25, 4)
+    assert measure("beyond_loosest", rows, **at_most) == (50, 4), "0.985 itself is the change that is to be rejected"
+    with pytest.raises(Incomplete):
+        measure("beyond_loosest", rows, rule={"at_most": 0}, tolerances=None)
 
 
 def numbers(*lines, **constant):
