@@ -82,7 +82,9 @@ def _contrary(test, rows):
         case "value_mean" | "share", bound:
             value[:] = 1.0 if bound == "at_most" else 0.1
         case "agreement", bound:
-            value[:] = value - (0.002 if bound == "within" else 0.2)
+            value[:] = value - 0.002 if bound == "within" else 0.99
+        case "accuracy_gap", _:
+            value[:] = 0.5
         case "beyond_loosest", _:  # Trans sees a key that DCmp does not
             value[:] = np.where(rows["scheme"] == "Trans", 0.9, 0.99999)
         case "failing" | "auth_success", _:
