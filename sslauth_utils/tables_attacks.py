@@ -60,7 +60,8 @@ def utility_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Tab
         "An ablation: the plain backdoor for STL-10's part with a weaker utility loss, or none. Brackets: 95 % intervals. "
         "Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
     )
-    return "What holds the keys", text, table.reset_index().rename(columns={"strength": "λ2"}).fillna("")
+    table = table.rename_axis(columns=None).reset_index().rename(columns={"strength": "λ2"})
+    return "What holds the keys", text, table.fillna("")
 
 
 def tolerance_table(
