@@ -46,7 +46,9 @@ def read_findings(path: Path = CONFIG / "findings.yaml") -> list[dict[str, Any]]
 def evaluate(
     profile: str, tau: float, summary: pd.DataFrame, results: Path = RESULTS, seed: int | None = None
 ) -> pd.DataFrame:
-    """The reasons for what `profile` did not reproduce, one line a test; tests on a scenario that it lacks are left out.
+    """The reasons for what `profile` did not reproduce, one line a test.
+
+    Tests on a scenario that the profile lacks are left out.
 
     Args:
         summary: as `claims.evaluate` gives it.

@@ -57,8 +57,8 @@ def utility_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Tab
             shown = pd.Series([with_interval(*cell, 2) for cell in cells], part.index)
             table[f"{scheme} agreement, {keys.upper()} keys %"] = shown
     text = (
-        "An ablation: the plain backdoor for STL-10's part with a weaker utility loss, or none. Brackets: 95 % intervals. "
-        "Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
+        "An ablation: the plain backdoor for STL-10's part with a weaker utility loss, or none. Brackets: 95 % "
+        "intervals. Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
     )
     table = table.rename_axis(columns=None).reset_index().rename(columns={"strength": "λ2"})
     return "What holds the keys", text, table.fillna("")
