@@ -261,7 +261,7 @@ def test_an_honest_rerun_scores_exactly_one_and_the_hash_agrees(smoke, scenario)
 def test_nothing_was_trained_twice(smoke):
     made = sorted(path.name.rsplit("-", 1)[0] for path in (smoke[0].results / "artifacts").iterdir() if path.is_dir())
     again = sorted(name for name in set(made) if made.count(name) > 1)
-    assert again == [f"backdoor-stl10-0-{scenario}-s0" for scenario in sorted(PROFILE.scenarios)], "two addresses for one"
+    assert again == [f"backdoor-stl10-0-{scenario}-s0" for scenario in sorted(PROFILE.scenarios)], "two for one"
     assert len(made) == len(set(made)) + len(again), "13's backdoor, with another lambda2, and no third"
     kinds = ["encoder", "record-id", "record-ood"]
     kinds += ["tuned-supervised-0.0001", "tuned-simclr-0.0001", "tuned-batch-norm-0"]
