@@ -132,7 +132,8 @@ def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = 
 def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
     """The ablation of the backdoor's utility loss: what stays of the keys and of the encoder, over lambda2.
 
-    Agreement by DCmp with its 95 % interval for either key set; accuracy and attack success are means over seeds.
+    Agreement by DCmp with its 95 % interval for either key set; accuracy and attack success are means over seeds,
+    dots the seeds.
 
     Args:
         rows, measures: of 13_utility_loss.
@@ -147,9 +148,11 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
             line = line.assign(strength=line["strength"].map(weights.index))
             _band(axis, line, "agreement", colour, label=f"DCmp agreement, {keys.upper()} keys", marker=marker)
         for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--"), ("clean accuracy", ":")):
-            chosen = select(measures, {"scenario": scenario, "quantity": quantity}).groupby("strength")["value"].mean()
+            of_seeds = select(measures, {"scenario": scenario, "quantity": quantity})
+            chosen = of_seeds.groupby("strength")["value"].mean()
             axis.plot([weights.index(weight) for weight in chosen.index], 100 * chosen, color=SUCCESS, linestyle=style,
                       marker="D", label=quantity)  # fmt: skip
+            axis.plot(of_seeds["strength"].map(weights.index), 100 * of_seeds["value"], "k.", markersize=3)
         axis.set(xlabel="$λ_2$ of the utility loss", ylim=(-3, 104), xlim=(-0.2, len(weights) - 0.8))
         axis.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
     axes[0].set_ylabel("%")

@@ -139,5 +139,6 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "Table 8 as a picture: the disguised encoder after turning features into vectors and into images.")
     add("fig13_utility_loss", "13_utility_loss",
         lambda r: attack_plots.fig_utility_loss(r, measures["13_utility_loss"]),
-        "An ablation: the plain backdoor with and without its utility loss.")
+        "An ablation: the plain backdoor with and without its utility loss. Lines are means, dots the seeds, bands "
+        "95 % intervals.")
     return found

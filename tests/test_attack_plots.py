@@ -159,4 +159,6 @@ def test_the_ablation_shows_both_key_sets_and_the_task_over_lambda2():
             np.testing.assert_allclose(lines[f"DCmp agreement, {keys.upper()} keys"].get_ydata(), wanted)
         for quantity, value in (("attack success", 0.7), ("backdoored accuracy", 0.4), ("clean accuracy", 0.6)):
             np.testing.assert_allclose(lines[quantity].get_ydata(), [100 * value, 100 * value + 1])
+        seeds = [line for line in axis.get_lines() if line.get_marker() == "."]
+        assert sorted(np.concatenate([dots.get_ydata() for dots in seeds])) == pytest.approx([40, 41, 60, 61, 70, 71])
         assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1"]
