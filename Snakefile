@@ -1,35 +1,39 @@
-# The dependency graph: one rule a run, made from config/<profile>.yaml and the notebooks' metadata
-# (sslauth_utils/graph.py). run_all.sh calls it; by hand: snakemake --config profile=demo --cores 2
+# The graph of the runs that are to be made, one rule a run. Which these are was decided before, by
+# sslauth_utils/engine/plan.py: run_all.sh freezes that plan and calls this. By hand, freezing none:
+#   snakemake --config profile=demo --cores 2 --forceall
 import json
 import os
 import sys
+from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from sslauth_utils.graph import profile_runs
+from sslauth_utils.engine import graph, plan
 
 PYTHON, PID = sys.executable, os.getpid()
-RUNS = profile_runs(config.get("profile", "demo"))
+if "plan" in config:
+    JOBS = json.loads(Path(workflow.basedir, config["plan"]).read_text(encoding="utf-8"))
+else:
+    JOBS = plan.jobs(plan.pending(graph.profile_runs(config.get("profile", "demo"))))
 
 
 rule all:
     input:
-        [path for run in RUNS for path in run.outputs],
+        [path for job in JOBS for path in job["outputs"]],
 
 
-for run in RUNS:
+for job in JOBS:
 
     rule:
         name:
-            run.name.replace(" ", "_").replace("-", "_")
+            job["name"]
         input:
-            run.inputs,
+            job["inputs"],
         output:
-            run.outputs,
+            job["outputs"],
         params:
-            values=json.dumps(run.values, sort_keys=True),
-            # Which run it is does not change what it computes: kept out of the values above.
-            which=f"--profile {run.profile} --notebook {run.notebook}"
-            + (f" --scenario {run.scenario} --seed {run.seed}" if run.scenario else ""),
+            fingerprint=job["fingerprint"],
+            which=f"--profile {job['profile']} --notebook {job['notebook']}"
+            + (f" --scenario {job['scenario']} --seed {job['seed']}" if job["scenario"] else ""),
         # exec: no shell stays between Snakemake and the wrapper, so that the leash holds.
         shell:
-            "exec {PYTHON:q} -m sslauth_utils.leash {PID} sslauth_utils.execute {params.which}"
+            "exec {PYTHON:q} -m sslauth_utils.base.leash {PID} sslauth_utils.engine.execute {params.which}"

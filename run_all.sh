@@ -3,4 +3,4 @@
 # ./run_all.sh --help tells the options.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/.ci/python.sh"
-exec "$python" -m sslauth_utils.front "$@"
+exec "$python" -m sslauth_utils.engine.front "$@"

@@ -32,13 +32,13 @@ from torchvision import transforms
 
 from benchmarks.remote import Remote
 from benchmarks.timing import in_turn, machine, plain_bfloat16, rates, show
-from sslauth_utils.allocator import keep_freed_memory
-from sslauth_utils.attacks.backdoor import BackdoorLoss, BackdoorSettings, augment_references, fold_frozen_batch_norm
+from sslauth_utils.attacks.backdoor import BackdoorLoss, BackdoorSettings, augment_references
 from sslauth_utils.attacks.trigger import Trigger
-from sslauth_utils.data import load_images
-from sslauth_utils.device import pick_device
-from sslauth_utils.encoders import build_encoder
-from sslauth_utils.layout import fast_layout
+from sslauth_utils.base.device import pick_device
+from sslauth_utils.base.layout import fast_layout
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.models.folding import fold_frozen_batch_norm
 
 LOADER, PUBLIC, PUBLIC_FAST = "public, float32, with loader", "public step, float32", "public step, bfloat16"
 OURS32, OURS = "ours, float32", "ours, as used"

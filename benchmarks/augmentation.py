@@ -13,10 +13,10 @@ import torch
 
 from benchmarks import peers
 from benchmarks.timing import in_turn, machine, rates, show
-from sslauth_utils.augment import two_views
-from sslauth_utils.data import load_images
-from sslauth_utils.device import pick_device
-from sslauth_utils.simclr import SimCLRSettings
+from sslauth_utils.base.device import pick_device
+from sslauth_utils.images.augment import two_views
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.simclr import SimCLRSettings
 
 
 def main() -> None:

@@ -18,10 +18,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.timing import in_turn, machine, show
-from sslauth_utils.classifier import ClassifierSettings, build_classifier, predict, train_classifier
-from sslauth_utils.data import load_images
-from sslauth_utils.encoders import build_encoder, encode
-from sslauth_utils.similarity import normalise
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.models.features import encode
+from sslauth_utils.models.heads import ClassifierSettings, build_classifier, predict, train_classifier
+from sslauth_utils.schemes.similarity import normalise
 
 FUSED, USUAL, WORKERS = "loader, fused Adam", "loader", "loader, 2 workers"
 

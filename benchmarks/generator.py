@@ -22,11 +22,11 @@ from torch.nn import functional as F
 
 from benchmarks.remote import Remote
 from benchmarks.timing import in_turn, machine, plain_bfloat16, rates, show
-from sslauth_utils import generator
-from sslauth_utils.allocator import keep_freed_memory
-from sslauth_utils.data import load_images
-from sslauth_utils.device import pick_device
-from sslauth_utils.encoders import build_encoder, encode
+from sslauth_utils.base.device import pick_device
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.models.features import encode
+from sslauth_utils.schemes import generator
 
 PLAIN, PLAIN_FAST, OURS32, OURS = "plain, float32", "plain, bfloat16", "ours, float32", "ours, as used"
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import plain_bfloat16
-from sslauth_utils.simclr import SimCLRSettings
+from sslauth_utils.models.simclr import SimCLRSettings
 
 
 class Pictures(Dataset):

@@ -24,14 +24,14 @@ from torch import nn
 from benchmarks import peers
 from benchmarks.remote import Remote
 from benchmarks.timing import in_turn, machine, rates, show
-from sslauth_utils.allocator import keep_freed_memory
-from sslauth_utils.augment import two_views
-from sslauth_utils.data import Images, load_images
-from sslauth_utils.device import pick_device
-from sslauth_utils.downstream import chance, knn_accuracy
-from sslauth_utils.encoders import build_encoder, encode
-from sslauth_utils.layout import fast_layout
-from sslauth_utils.simclr import SimCLRSettings, gradients, projection_head, training_step
+from sslauth_utils.base.device import pick_device
+from sslauth_utils.base.layout import fast_layout
+from sslauth_utils.images.augment import two_views
+from sslauth_utils.images.load import Images, load_images
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.models.features import encode
+from sslauth_utils.models.probes import chance, knn_accuracy
+from sslauth_utils.models.simclr import SimCLRSettings, gradients, projection_head, training_step
 
 FLOAT32, BFLOAT16 = "lightly float32", "lightly bfloat16"
 

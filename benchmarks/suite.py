@@ -24,7 +24,7 @@ import psutil
 from tqdm import tqdm
 
 from benchmarks.timing import machine, show
-from sslauth_utils.paths import ROOT
+from sslauth_utils.base.paths import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".snakemake", "__pycache__", "cache", ".*_cache", "by_hand")
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sslauth_utils.device import fast_bfloat16
-from sslauth_utils.files import write_rows
-from sslauth_utils.paths import RESULTS
+from sslauth_utils.base.device import fast_bfloat16
+from sslauth_utils.base.files import write_rows
+from sslauth_utils.base.paths import RESULTS
 
 
 def in_turn(contenders: Mapping[str, Callable[[], Any]], repeats: int, label: str) -> dict[str, list[float]]:

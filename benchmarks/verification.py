@@ -19,11 +19,13 @@ import torch
 
 from benchmarks.timing import in_turn, machine, show
 from sslauth_utils.attacks.prune import prune
-from sslauth_utils.data import load_images
-from sslauth_utils.device import pick_device, strict_arithmetic
-from sslauth_utils.encoders import build_encoder, save_encoder
-from sslauth_utils.files import sha256_file
-from sslauth_utils.verification import Record, enrol, respond, verify
+from sslauth_utils.base.device import pick_device, strict_arithmetic
+from sslauth_utils.base.files import sha256_file
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.encoders import build_encoder, save_encoder
+from sslauth_utils.schemes.enrolment import enrol
+from sslauth_utils.schemes.record import Record
+from sslauth_utils.schemes.verification import respond, verify
 
 
 def main() -> None:

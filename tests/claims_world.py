@@ -6,7 +6,7 @@ import itertools
 import pandas as pd
 from printed import ATTACK_SUCCESS, FIRST_EPOCH, PRUNED_BY_10, TABLE_1, TABLE_5, TABLE_6, TABLE_8, TABLES_2_AND_7
 
-from sslauth_utils.config import load_profile
+from sslauth_utils.study.profiles import load_profile
 
 TAU = 0.995
 SEEDS, KEYS = (0, 1), 10

@@ -13,10 +13,12 @@ import nbformat
 import pandas as pd
 import pytest
 
-from sslauth_utils import claims, graph, parameters
-from sslauth_utils.config import load_profile
-from sslauth_utils.dependencies import cell_source, read_notebook
-from sslauth_utils.paths import NOTEBOOKS, ROOT
+from sslauth_utils.base.notebooks import cell_source, read_notebook
+from sslauth_utils.base.paths import NOTEBOOKS, ROOT
+from sslauth_utils.claims import families, rules
+from sslauth_utils.engine import plan
+from sslauth_utils.study import parameters
+from sslauth_utils.study.profiles import load_profile
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 EXPERIMENTS = [name for name in NAMES if "00" < name[:2] < "90"]
@@ -58,7 +60,7 @@ def test_it_holds_no_outputs(notebook):
 
 
 def test_it_says_what_it_needs(name):
-    info = graph.notebook_info(NOTEBOOKS / f"{name}.ipynb")
+    info = plan.notebook_info(NOTEBOOKS / f"{name}.ipynb")
     assert set(info.needs) - {"*"} <= set(NAMES) and name not in info.needs
     assert info.runs == ("scenario-seed" if name in EXPERIMENTS else "profile")
     assert all((ROOT / path).is_file() for path in info.reads)
@@ -191,10 +193,10 @@ pytestmark = pytest.mark.timeout(1200)  # the first test that asks for it waits 
 def test_the_command_succeeds_and_ends_with_the_claims(smoke):
     copy, answer = smoke
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    runs = len(graph.profile_runs("smoke"))
+    runs = len(plan.profile_runs("smoke"))
     assert f"{runs} notebook runs, {runs} to do, 0 up to date." in answer.stdout
     assert "Traceback" not in answer.stdout + answer.stderr
-    for claim in claims.read_claims():
+    for claim in families.read_claims():
         assert claim["id"] in answer.stdout
     assert answer.stdout.strip().endswith("Report: figures/smoke/report.html")
     assert copy.root.joinpath("figures/smoke/report.html").is_file()
@@ -203,8 +205,8 @@ def test_the_command_succeeds_and_ends_with_the_claims(smoke):
 def test_the_summary_measures_every_claim_and_decides_none(smoke):
     table = pd.read_csv(smoke[0].results / "summary.csv")
     assert table.columns.tolist() == SUMMARY
-    assert table["id"].tolist() == [claim["id"] for claim in claims.read_claims()]
-    assert set(table["verdict"]) == {claims.NOT_TESTED}
+    assert table["id"].tolist() == [claim["id"] for claim in families.read_claims()]
+    assert set(table["verdict"]) == {rules.NOT_TESTED}
     assert table[["measured", "low", "high", "n"]].notna().all(axis=None), "a claim without its number"
     assert (table["low"] <= table["measured"] + 1e-9).all() and (table["measured"] <= table["high"] + 1e-9).all()
 
@@ -224,7 +226,7 @@ def test_every_experiment_leaves_rows_log_and_provenance(smoke, scenario, name):
 
 
 def graph_values(name, scenario):
-    [run] = [run for run in graph.profile_runs("smoke") if (run.notebook, run.scenario) == (name, scenario)]
+    [run] = [run for run in plan.profile_runs("smoke") if (run.notebook, run.scenario) == (name, scenario)]
     return run.values
 
 
@@ -284,7 +286,7 @@ def test_figures_carry_their_mark_and_both_formats(smoke):
 
 def test_the_report_holds_every_claim_and_figure_and_links_to_notebooks(smoke):
     page = (smoke[0].figures / "report.html").read_text(encoding="utf-8")
-    for claim in claims.read_claims():
+    for claim in families.read_claims():
         assert f'id="{claim["id"]}"' in page
     assert page.count("data:image/png;base64,") == FIGURES
     links = re.findall(r'<a href="([^"#]+)"', page)

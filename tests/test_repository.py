@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sslauth_utils.dependencies import imported_files
-from sslauth_utils.paths import ROOT
+from sslauth_utils.base.notebooks import imported_files
+from sslauth_utils.base.paths import ROOT
 
 DOCS = ["data", "deviations", "method", "reproducing"]
 DOCUMENTS = ["README.md", "data/README.md", *(f"docs/{name}.md" for name in DOCS)]

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslauth_utils import augment, training
 from sslauth_utils.attacks.trigger import Trigger
-from sslauth_utils.device import autocast
-from sslauth_utils.encoders import ResNet, ResNetBlock, encode
-from sslauth_utils.errors import UserError
-from sslauth_utils.files import sha256_json
-from sslauth_utils.layout import fast_layout, training_layout
-from sslauth_utils.tensors import sha256_tensors
+from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import autocast
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import sha256_json
+from sslauth_utils.base.layout import fast_layout, training_layout
+from sslauth_utils.base.tensors import sha256_tensors
+from sslauth_utils.images import augment
+from sslauth_utils.models import training
+from sslauth_utils.models.features import encode
+from sslauth_utils.models.folding import fold_frozen_batch_norm
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 
@@ -65,18 +67,11 @@ class BackdoorSettings:
 
     def __post_init__(self) -> None:
         for name, least in {"epochs": 1, "batch_size": 1, "seed": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"The backdoor's {name} must be a whole number from {least} on, not {value!r}.")
+            check_whole(f"The backdoor's {name}", getattr(self, name), least)
         for name in ("learning_rate", "momentum", "weight_decay", "lambda1", "lambda2", "imitation"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or value < 0:
-                raise UserError(f"The backdoor's {name} must be a number from 0 on, not {value!r}.")
-        if self.schedule not in ("constant", "cosine"):
-            raise UserError(f"The backdoor's schedule must be constant or cosine, not {self.schedule!r}.")
-        if not isinstance(self.shared_rate, bool):
-            raise UserError(f"The backdoor's shared_rate must be true or false, not {self.shared_rate!r}.")
+            check_number(f"The backdoor's {name}", getattr(self, name), 0)
+        check_choice("The backdoor's schedule", self.schedule, ("constant", "cosine"))
+        check_choice("The backdoor's shared_rate", self.shared_rate, (True, False))
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of step `step` (0, 1, ...) out of `steps`."""
@@ -145,8 +140,17 @@ def backdoor(
             return {name: value.detach() for name, value in parts.items()}
 
         history = training.train(
-            "backdoor", tampered, optimiser, step, len(shadow), settings.batch_size, settings.epochs, settings.seed,
-            run, checkpoint, after_epoch=(lambda row: after_epoch(tampered, row)) if after_epoch else None,
+            "backdoor",
+            tampered,
+            optimiser,
+            step,
+            len(shadow),
+            settings.batch_size,
+            settings.epochs,
+            settings.seed,
+            run,
+            checkpoint,
+            after_epoch=(lambda row: after_epoch(tampered, row)) if after_epoch else None,
         )
     return tampered.requires_grad_().to(memory_format=torch.contiguous_format), history
 
@@ -226,59 +230,6 @@ def augment_references(references: Tensor, generator: torch.Generator) -> Tensor
     drawn = augment.sample(len(references), height, width, generator)
     whole = torch.tensor([0, 0, height, width]).expand(len(references), 4)
     return augment.apply(references, drawn._replace(boxes=whole))
-
-
-class _FoldedConvolution(nn.Module):
-    """A convolution and the frozen batch norm behind it as one convolution; it shares the weights, so training
-    this trains the original: with y = g (W x - m)/s + b, the kernel is (g/s) W and the bias b - m g/s."""
-
-    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d):
-        super().__init__()
-        self.convolution = convolution
-        scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
-        own = 0 if convolution.bias is None else convolution.bias.detach()
-        self.register_buffer("scale", scale.view(-1, 1, 1, 1).clone())
-        self.register_buffer("bias", (norm.bias.detach() + (own - norm.running_mean) * scale).clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        layer = self.convolution
-        return layer._conv_forward(x, layer.weight * self.scale, self.bias)  # with its stride and kind of padding
-
-
-def fold_frozen_batch_norm(encoder: nn.Module) -> nn.Module:
-    """Freeze `encoder`'s batch norms, and return a cheaper module of the same function and the same weights.
-
-    Weights are shared: training the returned module trains `encoder`. Batch norms right
-    behind a convolution (as registered in ResNets) are folded into it; others stay, in eval mode.
-    A folded convolution's own bias is frozen too.
-    """
-    encoder.eval()
-    for module in encoder.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.requires_grad_(False)
-    shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
-    folded = copy.deepcopy(encoder, memo=dict(shared))
-    for parent in list(folded.modules()):
-        if not _runs_in_order_of_registration(parent):
-            continue
-        for (name, layer), (after, norm) in pairwise(list(parent.named_children())):
-            if _foldable(layer, norm):
-                if layer.bias is not None:
-                    layer.bias.requires_grad_(False)
-                setattr(parent, name, _FoldedConvolution(layer, norm))
-                setattr(parent, after, nn.Identity())
-    return folded.eval()
-
-
-def _runs_in_order_of_registration(module: nn.Module) -> bool:
-    """Only there is the module registered after a convolution surely the one that runs after it."""
-    return type(module) in (nn.Sequential, ResNet, ResNetBlock)
-
-
-def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
-    """Exact types only: subclasses (timm's, say) standardise their weights or hide an activation."""
-    plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
-    return plain and norm.affine and norm.track_running_stats
 
 
 def _check(

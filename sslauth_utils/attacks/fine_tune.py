@@ -7,7 +7,6 @@ alone, which any forward pass in train mode moves (`refresh_batch_norm`).
 """
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from sslauth_utils import simclr, training
-from sslauth_utils.device import autocast
-from sslauth_utils.errors import UserError
-from sslauth_utils.files import sha256_json
-from sslauth_utils.layout import fast_layout, training_layout
-from sslauth_utils.tensors import sha256_tensors
+from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.device import autocast
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import sha256_json
+from sslauth_utils.base.layout import fast_layout, training_layout
+from sslauth_utils.base.tensors import sha256_tensors
+from sslauth_utils.models import simclr, training
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 
@@ -42,13 +42,10 @@ class FineTuneSettings:
     seed: int = 0  # of the head and the batches
 
     def __post_init__(self) -> None:
-        whole = type(self.epochs) is type(self.batch_size) is int and self.epochs >= 1 and self.batch_size >= 2
-        rate = self.learning_rate
-        if not whole or type(rate) not in (int, float) or not 0 < rate < math.inf:
-            raise UserError(
-                "Fine-tuning needs epochs from 1 on, batches from 2 on and a learning rate above 0, "
-                f"not {self.epochs!r}, {self.batch_size!r}, {rate!r}."
-            )
+        check_whole("Fine-tuning's epochs", self.epochs, 1)
+        check_whole("Fine-tuning's batch_size", self.batch_size, 2)
+        check_number("Fine-tuning's learning_rate", self.learning_rate, 0, above=True)
+        check_whole("Fine-tuning's seed", self.seed, 0)
 
 
 def fine_tune(
@@ -85,9 +82,7 @@ def fine_tune(
             f"not {len(images)} images and {len(labels)} labels."
         )
     if labels.dtype != torch.int64 or int(labels.min()) < 0:
-        raise UserError(
-            f"Fine-tuning needs labels from 0 on, int64, not {labels.dtype} from {labels.min().item()} on."
-        )
+        raise UserError(f"Fine-tuning needs labels from 0 on, int64, not {labels.dtype} from {labels.min().item()} on.")
     tuned = copy.deepcopy(encoder).requires_grad_().to(device)  # all layers, of a user's "frozen" encoder too
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -111,8 +106,17 @@ def fine_tune(
             return {"loss": loss.detach(), "accuracy": hits}
 
         history = training.train(
-            "fine-tuning", model, adam, step, len(images), settings.batch_size, settings.epochs, settings.seed,
-            run, checkpoint, after_epoch=(lambda row: after_epoch(tuned, row)) if after_epoch else None,
+            "fine-tuning",
+            model,
+            adam,
+            step,
+            len(images),
+            settings.batch_size,
+            settings.epochs,
+            settings.seed,
+            run,
+            checkpoint,
+            after_epoch=(lambda row: after_epoch(tuned, row)) if after_epoch else None,
         )
     return tuned.eval(), history
 

@@ -5,7 +5,7 @@ import copy
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from sslauth_utils.errors import UserError
+from sslauth_utils.base.errors import UserError
 
 
 def prune(encoder: nn.Module, rate: float, batch_norm: bool = False) -> nn.Module:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sslauth_utils.errors import UserError
+from sslauth_utils.base.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""Checks of plain values, each with the one sentence that a reader of settings needs."""
+
+import math
+from collections.abc import Iterable
+
+from sslauth_utils.base.errors import UserError
+
+
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_whole(what: str, value: object, least: int, most: int | None = None) -> None:
+    """See that `value` is a whole number from `least` on (up to `most`).
+
+    Raises:
+        UserError: it is not; `what` begins the sentence.
+    """
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise UserError(f"{what} must be a whole number {bounds}, not {value!r}.")
+
+
+def check_number(what: str, value: object, low: float, high: float = math.inf, above: bool = False) -> None:
+    """See that `value` is a finite number from `low` to `high`; with `above`, not `low` itself.
+
+    Raises:
+        UserError: it is not; `what` begins the sentence.
+    """
+    if not is_number(value) or not low <= value <= high or (above and value == low):
+        bounds = f"above {low:g}" if above else f"from {low:g} on"
+        bounds += "" if high == math.inf else f" up to {high:g}"
+        raise UserError(f"{what} must be a number {bounds}, not {value!r}.")
+
+
+def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+    """See that `value` is one of `choices`, of the same type.
+
+    Raises:
+        UserError: it is not; `what` begins the sentence.
+    """
+    choices = list(choices)
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise UserError(f"{what} must be one of {', '.join(map(str, choices))}, not {value!r}.")

@@ -1,0 +1,129 @@
+"""Reading and writing files: atomic, hashed, and never a pickle."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sslauth_utils.base.errors import UserError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success.
+
+    A reader sees the old file or the new one, never half of one; on an error
+    the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; results are to be shared
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    if error.errno == errno.ENOSPC:
+        what = "the disk is full: free some space and run again"
+    elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        what = "the folder cannot be written: give yourself write permission or copy the project elsewhere"
+    else:
+        what = f"the system says: {error.strerror or error}"
+    return UserError(f"Cannot write {path}; {what}. Nothing was left half-written.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not readable as JSON ({error}); remove it and run again.") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values in a YAML file, parsed once for each text: do not change what comes back.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+    """
+    try:
+        return _parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}.") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UserError(f"{path} is not readable as YAML: {error}") from error
+
+
+@lru_cache(maxsize=16)
+def _parse_yaml(text: str) -> Any:
+    import yaml  # here, because this module serves a bare Python, too
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the same rules, in C
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write dictionaries as CSV with exactly these columns, atomically.
+
+    Floats are written with ``repr``: they read back bit for bit.
+    """
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no blanks)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

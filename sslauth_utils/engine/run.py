@@ -1,0 +1,305 @@
+"""The front door's second half: shows the plan, lets Snakemake make it, and ends with the table of claims."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sslauth_utils.base import leash
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import write_json
+from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
+from sslauth_utils.engine import execute, front, gpu_slots, graph, plan
+from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
+from sslauth_utils.engine.progress import Progress, status
+from sslauth_utils.report.terminal import claims_table
+
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the options ask; 0 if every notebook that should have run did, else 1."""
+    options = front.parse(arguments)
+    try:
+        runs = graph.profile_runs(options.profile)
+        chosen = _chosen(runs, options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return front.USAGE_ERROR  # config or notebooks are not in order: nothing was run
+    try:
+        if options.dry_run:
+            if options.fresh:
+                print("--fresh would first remove: " + (", ".join(map(str, _removable(options.profile))) or "nothing"))
+            todo = plan.pending(chosen)
+            show_plan(options, chosen, todo, estimate(todo), dry=True)
+            if options.snakemake and todo:
+                check_snakemake(options, todo)
+            return 0
+        with lock(options.profile):
+            if options.fresh:
+                remove_results(options.profile)
+            return redraw(options, runs) if options.figures_only else make(options, runs, chosen)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command again and it goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _chosen(runs: list[graph.Run], options: Namespace) -> list[graph.Run]:
+    """The runs that were asked for and all that they need, in the profile's order."""
+    if not options.only:
+        return runs
+    known = dict.fromkeys(run.notebook for run in runs)
+    if unknown := [name for name in options.only if name not in known]:
+        raise UserError(f"Profile {options.profile} does not run {unknown[0]}; it runs {', '.join(known)}.")
+    wanted = {run.folder for run in graph.with_needs(run for run in runs if run.notebook in options.only)}
+    return [run for run in runs if run.folder in wanted]
+
+
+@contextmanager
+def lock(profile: str) -> Iterator[None]:
+    """Hold the profile's results for this process; the system lets go when it ends, however it ends.
+
+    Raises:
+        UserError: another run holds them, or the folder cannot be written.
+    """
+    path = RESULTS / profile / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the lock is held
+    except OSError as error:
+        raise UserError(
+            f"Cannot write into {path.parent} ({error.strerror}); give yourself write permission, free some disk "
+            "space, or copy the project elsewhere."
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Another run of profile {profile} is at work in this folder; wait for its end, or stop it."
+            ) from error
+        yield
+
+
+def _removable(profile: str) -> list[Path]:
+    """Files of the profile's results and figures, except the lock and what git tracks. Relative to the root.
+
+    Raises:
+        UserError: git does not say what it tracks.
+    """
+    folders = [(top / profile).relative_to(ROOT).as_posix() for top in (RESULTS, FIGURES)]
+    tracked: set[str] = set()
+    if (ROOT / ".git").exists():
+        try:
+            listed = subprocess.run(
+                ["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise UserError(
+                _NO_GIT.format(f"git cannot be started ({error.strerror})", " and ".join(folders))
+            ) from error
+        if listed.returncode != 0:
+            said = (listed.stderr.strip().splitlines() or ["git failed"])[0]
+            raise UserError(_NO_GIT.format(said, " and ".join(folders)))
+        tracked = set(listed.stdout.split("\0"))
+    elif (RESULTS / "reference" / profile).is_dir():
+        folders = folders[:1]  # no checkout: the reference's figures, which came with it, cannot be told from others
+    files = [
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() or path.is_symlink()
+    ]
+    return [path for path in files if path.name != ".lock" and path.as_posix() not in tracked]
+
+
+_NO_GIT = (
+    "--fresh removes nothing, because it cannot know which files are committed: {}; mend that, or remove {} yourself."
+)
+
+
+def remove_results(profile: str) -> None:
+    """Remove what earlier runs of the profile left, and say what."""
+    files = _removable(profile)
+    for path in files:
+        (ROOT / path).unlink()
+    for top in (RESULTS, FIGURES):
+        for folder in sorted((path for path in (top / profile).rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    folders = sorted({"/".join(path.parts[:3]) if len(path.parts) > 3 else path.as_posix() for path in files})
+    print(f"Removed {len(files)} files: {', '.join(folders)}." if files else "There was nothing to remove.")
+
+
+def jobs(options: Namespace) -> int:
+    """How many notebooks run at once: as asked; else one a GPU; else two, each on half of the cores."""
+    return options.jobs or len(gpu_slots.gpus()) or min(2, os.cpu_count() or 1)
+
+
+def snakemake(options: Namespace, todo: Sequence[plan.Pending], *more: str) -> list[str]:
+    """Freeze the plan, and return the Snakemake command that makes all of it.
+
+    ``--forceall``: what is to be made was decided by `plan.pending`. ``--nolock``: the lock above is ours, and
+    Snakemake's own survives a SIGKILL.
+    """
+    count, frozen = str(jobs(options)), RESULTS / options.profile / "plan.json"
+    # frozen, because Snakemake's file is read again for every job, and must find the same rules
+    write_json(frozen, plan.jobs(todo))
+    return leash.command(
+        "snakemake", *(path for one in todo for path in one.run.outputs),
+        "--snakefile", "Snakefile", "--cores", count, "--jobs", count, "--nolock", "--rerun-incomplete", "--keep-going",
+        "--forceall", "--scheduler", "greedy", "--nocolor",
+        "--config", f"plan={frozen.relative_to(ROOT).as_posix()}", *more, *options.snakemake,
+    )  # fmt: skip
+
+
+def check_snakemake(options: Namespace, todo: Sequence[plan.Pending]) -> None:
+    """See that Snakemake takes the options after ``--``.
+
+    Raises:
+        UserError: it does not.
+    """
+    command = snakemake(options, todo, "--dry-run", "--quiet")
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise UserError(f"Snakemake could not plan the run; it said:\n{(answer.stderr or answer.stdout).strip()}")
+
+
+def show_plan(
+    options: Namespace, chosen: Sequence[graph.Run], todo: Sequence[plan.Pending], expected: Estimate, dry: bool = False
+) -> None:
+    """Print which runs are to be made and why, what comes from the cache, and about how long it takes."""
+    print(f"Profile {options.profile}: {len(chosen)} notebook runs, {len(todo)} to do, "
+          f"{len(chosen) - len(todo)} up to date.")  # fmt: skip
+    width = max(len(run.name) for run in chosen)
+    for one in todo:
+        more = f" (and {len(one.reasons) - 1} more)" if len(one.reasons) > 1 else ""
+        print(f"  {one.run.name:<{width}}  {one.reasons[0]}{more}")
+    if not todo:
+        return
+    if expected.kept or expected.again:
+        print(f"Artifacts: {len(expected.kept)} from the cache, {len(expected.again)} made again.")
+    runs = [one.run for one in todo]
+    unknown = [run for run in runs if run.folder not in expected.seconds]
+    about = ""
+    if len(unknown) < len(runs):
+        about = f"; about {in_words(duration(runs, expected.seconds, jobs(options)))}"
+        about += f", {len(unknown)} of unknown length left out" if unknown else ""
+    print(f"At most {jobs(options)} at once, {execute.threads()} threads each{about}.")
+    if dry and about:
+        several = ", ".join(f"{n}: {in_words(duration(runs, expected.seconds, n))}" for n in (1, 8, 64))
+        print(f"By runs at once: {several}.")
+    if all(one.run.info.summary for one in todo):
+        print("Only figures and report are to be drawn again: --figures-only does the same.")
+    sys.stdout.flush()
+
+
+def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> int:
+    """Run what is to be made of `chosen`, then show the outcome."""
+    todo = plan.pending(chosen)
+    expected = estimate(todo)
+    show_plan(options, chosen, todo, expected)
+    failed = _run_snakemake(options, todo, expected) if todo else []
+    if failed and not options.only:
+        # Snakemake starts no summary when something it needs failed; the reader still wants the rest.
+        for run in _summaries(runs):
+            if run in failed and status(run)["state"] == "waiting" and not _alone(run, options):
+                failed.remove(run)
+                print("The summary was made from the rows that there are.")
+    return _outcome(options, chosen, failed)
+
+
+def redraw(options: Namespace, runs: list[graph.Run]) -> int:
+    """``--figures-only``: run the summary from the rows that there are."""
+    summaries = _summaries(runs)
+    if not summaries:
+        raise UserError(f"Profile {options.profile} has no summary notebook; add 90_summary to its file.")
+    needed = [run for run in summaries[0].needs if run.scenario]
+    missing = [run for run in needed if not all((ROOT / path).is_file() for path in run.outputs[1:])]
+    if len(missing) == len(needed):
+        raise UserError(f"There are no rows of profile {options.profile} yet; run ./run_all.sh without --figures-only.")
+    for run in missing:
+        print(f"Missing rows: {run.name}")
+    failed = [run for run in summaries if _alone(run, options)]
+    return _outcome(options, summaries, failed)
+
+
+def _summaries(runs: list[graph.Run]) -> list[graph.Run]:
+    return [run for run in runs if run.info.summary]
+
+
+def _alone(run: graph.Run, options: Namespace) -> int:
+    """Execute one run without Snakemake; its exit code."""
+    which = ["--profile", options.profile, "--notebook", run.notebook]
+    with open(RESULTS / options.profile / f"{run.notebook}.log", "w", encoding="utf-8") as log:
+        command = leash.command("sslauth_utils.engine.execute", *which)
+        return subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode
+
+
+def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: Estimate) -> list[graph.Run]:
+    """Make `todo`, saying what happens; those that did not succeed."""
+    runs = [one.run for one in todo]
+    variables = dict(os.environ)
+    if devices := gpu_slots.gpus():
+        variables[gpu_slots.SHARE] = str(-(-jobs(options) // len(devices)))
+    log_path = RESULTS / options.profile / "snakemake.log"
+    for run in runs:
+        (ROOT / run.folder / "status.json").unlink(missing_ok=True)
+    progress = Progress(runs, expected.seconds, jobs(options))
+    with open(log_path, "w", encoding="utf-8") as log:
+        process = subprocess.Popen(snakemake(options, todo), cwd=ROOT, env=variables,
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
+        try:
+            while process.poll() is None:
+                progress.look()
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            process.kill()  # everything below it is on a leash
+            process.wait()
+            raise
+    progress.end()
+    failed = [run for run in runs if status(run)["state"] != "done" or not (ROOT / run.done).is_file()]
+    if process.returncode != 0 and not failed:
+        last = log_path.read_text(encoding="utf-8").strip().splitlines()[-3:]
+        raise UserError(f"Snakemake stopped ({'; '.join(last)}); its log is {log_path.relative_to(ROOT)}.")
+    return failed
+
+
+def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run]) -> int:
+    """Print the table of claims, where the report lies, and what failed; the exit code."""
+    summary = RESULTS / options.profile / "summary.csv"
+    made = [run for run in _summaries(chosen) if run not in failed]
+    if made and summary.is_file():
+        print()
+        print(claims_table(summary, min(100, shutil.get_terminal_size((100, 24)).columns)))
+        report = FIGURES / options.profile / "report.html"
+        if report.is_file():
+            print(f"\nReport: {report.relative_to(ROOT)}")
+    elif not failed:
+        print("Figures, report and the table of claims are not part of --only; ./run_all.sh --figures-only makes them.")
+    for run in failed:
+        said = status(run)
+        print(f"\n{run.name} failed", file=sys.stderr)
+        if said["state"] == "failed":
+            print("  " + "\n  ".join([said["reason"], *said["tail"]]), file=sys.stderr)
+        elif said["state"] == "running":
+            print("  It was killed, most often for want of memory: run fewer at once (--jobs 1).", file=sys.stderr)
+        else:
+            broken = ", ".join(needed.name for needed in graph.with_needs([run]) if needed in failed and needed != run)
+            print(f"  It was not started{f', because it needs {broken}' if broken else ''}.", file=sys.stderr)
+        if said["state"] != "waiting":
+            print(f"  Executed notebook: {run.folder}/executed.ipynb", file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

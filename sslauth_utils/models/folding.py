@@ -1,0 +1,78 @@
+"""Batch norm taken into the convolution before it: for deployment, and for training with batch norm frozen."""
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from sslauth_utils.models.resnet import ResNet, ResNetBlock
+
+
+def fold_batch_norm(encoder: nn.Module) -> nn.Module:
+    """A copy whose convolutions have taken in the batch norms behind them, as deployment tools do.
+
+    In a ResNet each batch norm is registered right after the convolution that it follows.
+    """
+    folded = copy.deepcopy(encoder).eval()
+    for parent in list(folded.modules()):
+        children = list(parent.named_children())
+        for (name, layer), (after, norm) in pairwise(children):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
+                setattr(parent, after, nn.Identity())
+    return folded
+
+
+class _FoldedConvolution(nn.Module):
+    """A convolution and the frozen batch norm behind it as one convolution; it shares the weights, so training
+    this trains the original: with y = g (W x - m)/s + b, the kernel is (g/s) W and the bias b - m g/s."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d):
+        super().__init__()
+        self.convolution = convolution
+        scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+        own = 0 if convolution.bias is None else convolution.bias.detach()
+        self.register_buffer("scale", scale.view(-1, 1, 1, 1).clone())
+        self.register_buffer("bias", (norm.bias.detach() + (own - norm.running_mean) * scale).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.convolution
+        return layer._conv_forward(x, layer.weight * self.scale, self.bias)  # with its stride and kind of padding
+
+
+def fold_frozen_batch_norm(encoder: nn.Module) -> nn.Module:
+    """Freeze `encoder`'s batch norms, and return a cheaper module of the same function and the same weights.
+
+    Weights are shared: training the returned module trains `encoder`. Batch norms right
+    behind a convolution (as registered in ResNets) are folded into it; others stay, in eval mode.
+    A folded convolution's own bias is frozen too.
+    """
+    encoder.eval()
+    for module in encoder.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+    shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
+    folded = copy.deepcopy(encoder, memo=dict(shared))
+    for parent in list(folded.modules()):
+        if not _runs_in_order_of_registration(parent):
+            continue
+        for (name, layer), (after, norm) in pairwise(list(parent.named_children())):
+            if _foldable(layer, norm):
+                if layer.bias is not None:
+                    layer.bias.requires_grad_(False)
+                setattr(parent, name, _FoldedConvolution(layer, norm))
+                setattr(parent, after, nn.Identity())
+    return folded.eval()
+
+
+def _runs_in_order_of_registration(module: nn.Module) -> bool:
+    """Only there is the module registered after a convolution surely the one that runs after it."""
+    return type(module) in (nn.Sequential, ResNet, ResNetBlock)
+
+
+def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
+    """Exact types only: subclasses (timm's, say) standardise their weights or hide an activation."""
+    plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+    return plain and norm.affine and norm.track_running_stats

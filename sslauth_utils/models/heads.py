@@ -1,0 +1,87 @@
+"""BadEncoder's downstream classifier: a small network on frozen, L2-normalised features."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.schemes.similarity import normalise
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """The released code's training: Adam 1e-4, batches of 64, 500 epochs, the last epoch counts.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    epochs: int = 500
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    seed: int = 0  # of the weights, the dropout and the one shuffle
+
+    def __post_init__(self) -> None:
+        check_whole("A classifier's epochs", self.epochs, 1)
+        check_whole("A classifier's batch_size", self.batch_size, 1)
+        check_number("A classifier's learning_rate", self.learning_rate, 0, above=True)
+
+
+def build_classifier(feature_dim: int, classes: int) -> nn.Sequential:
+    """D-512-ReLU-Dropout(0.5)-256-ReLU-classes: the released code's layers."""
+    return nn.Sequential(
+        nn.Linear(feature_dim, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, classes)
+    )
+
+
+def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: ClassifierSettings) -> nn.Sequential:
+    """Train on all `features` at once in memory; the same seed gives the same weights.
+
+    The released code goes over the set in one fixed order; here that order is one
+    seeded permutation, because some sets are stored class by class.
+
+    Args:
+        features: float (N, D), on the device to train on; they are L2-normalised here.
+        labels: int64 (N,), below `classes`.
+
+    Returns:
+        The classifier in eval mode.
+
+    Raises:
+        UserError: shapes that do not fit, labels out of range, or a loss that is not finite.
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(labels) == 0:
+        raise UserError(
+            f"A classifier needs features (N, D) and labels (N,), not {tuple(features.shape)}, {tuple(labels.shape)}."
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise UserError(f"Labels from {int(labels.min())} to {int(labels.max())} do not fit {classes} classes.")
+    with torch.random.fork_rng(devices=[features.device] if features.is_cuda else []):
+        torch.manual_seed(settings.seed)
+        model = build_classifier(features.shape[1], classes).to(features.device).train()
+        order = torch.randperm(len(features)).to(features.device)
+        features, labels = normalise(features.float())[order], labels.to(features.device)[order]
+        adam = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
+        for _ in tqdm(range(settings.epochs), desc="classifier", unit="epoch", leave=False, mininterval=1):
+            for batch, truth in zip(
+                features.split(settings.batch_size), labels.split(settings.batch_size), strict=True
+            ):
+                loss = F.cross_entropy(model(batch), truth)
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+            if not math.isfinite(loss.item()):
+                raise UserError(f"The classifier's loss is not finite; lower its rate ({settings.learning_rate}).")
+    return model.eval()
+
+
+@torch.inference_mode()
+def predict(classifier: nn.Module, features: Tensor) -> Tensor:
+    """Predicted classes, int64 (N,), on the CPU, of float features (N, D)."""
+    where = next(classifier.parameters()).device
+    return classifier(normalise(features.float()).to(where)).argmax(dim=1).cpu()

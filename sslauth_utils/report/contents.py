@@ -1,0 +1,222 @@
+"""What the report shows: every table and every figure that the rows at hand allow."""
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sslauth_utils.claims import families
+from sslauth_utils.claims.tolerance import matched_tolerances
+from sslauth_utils.report import (
+    figures_attacks,
+    figures_enrolment,
+    figures_generators,
+    figures_honest,
+    figures_keys,
+    figures_pruning,
+    tables,
+)
+
+Rows = Mapping[str, pd.DataFrame]
+#: (file name, draw, caption)
+Drawing = tuple[str, Callable[[], Figure], str]
+
+
+def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
+    """(heading, how to read it, table) for whatever notebooks have left rows.
+
+    Args:
+        rows, measures: by notebook name.
+        tau: the tolerance.
+    """
+    made = []
+    if "08_precision_loss" in rows:
+        made.append(tables.precision_table(rows["08_precision_loss"], tau))
+    if "03_verify_intact" in rows:
+        made.append(tables.null_table(rows["03_verify_intact"], tau))
+    if "04_fine_tuning" in rows:
+        made.append(tables.fine_tuning_table(rows["04_fine_tuning"], measures["04_fine_tuning"], tau))
+    if "05_pruning" in rows:
+        made.append(tables.pruning_table(rows["05_pruning"], tau))
+        made.append(tables.kappa_table(rows["05_pruning"]))
+    attacks = [name for name in ("06_backdoor", "07_imitation") if name in rows]
+    if attacks:
+        both = [pd.concat([part[name] for name in attacks], ignore_index=True) for part in (rows, measures)]
+        made.append(tables.attack_table(*both, tau))
+    if "13_utility_loss" in rows:
+        made.append(tables.utility_table(rows["13_utility_loss"], measures["13_utility_loss"], tau))
+    if "03_verify_intact" in rows and (attacks or {"04_fine_tuning", "05_pruning"} & set(rows)):
+        made.append(tables.tolerance_table(rows, matched_tolerances(rows["03_verify_intact"], tau), tau))
+    if "10_generator_objective" in rows:
+        printed = families.printed_points("10_generator_objective")
+        made.append(tables.objective_table(rows["10_generator_objective"], tau, printed))
+    if "11_transformation" in rows:
+        printed = families.printed_points("11_transformation")
+        made.append(tables.transformation_table(rows["11_transformation"], tau, printed))
+    return made
+
+
+def _several_lambda(rows: pd.DataFrame | None) -> bool:
+    """Whether some encoder was disguised with more than one lambda: the others are left out of Fig. 12."""
+    if rows is None:
+        return False
+    weights = rows[rows["tamper"] == "disguised stl10"].groupby("scenario")["strength"].nunique()
+    return bool((weights > 1).any())
+
+
+def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
+    """(file name, function that draws it, caption) of every figure that the rows allow, in the paper's order.
+
+    Args:
+        rows, measures: by notebook name.
+        tau: the tolerance.
+    """
+    printed = families.printed_points
+    found: list[Drawing] = []
+
+    def add(name: str, notebook: str, draw: Callable[[pd.DataFrame], Figure], caption: str, needs: str = "") -> None:
+        """Only where there are rows, and rows of the tamper that the figure `needs`: an attack may have failed."""
+        if notebook in rows and len(rows[notebook]) and (not needs or needs in set(rows[notebook]["tamper"])):
+            found.append((name, lambda: draw(rows[notebook]), caption))
+
+    add(
+        "fig01_pretraining",
+        "01_pretrain_encoders",
+        figures_enrolment.fig_pretraining,
+        "SimCLR pre-training. Bars are means over seeds, dots the seeds.",
+    )
+    add(
+        "fig02_generators",
+        "02_enrol_keys",
+        figures_enrolment.fig_generators,
+        "Generator training: mean SSIM between the generated image and the key sample, one line a seed.",
+    )
+    add(
+        "fig03_null",
+        "03_verify_intact",
+        lambda r: figures_honest.fig_null(r[r["kind"] != "floor"], tau),
+        "The null. Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
+        "false alarm; the left edge is a score of exactly 1.",
+    )
+    add(
+        "fig04_fine_tuning",
+        "04_fine_tuning",
+        lambda r: figures_attacks.fig_fine_tuning(r, tau),
+        "Fig. 4 of the paper: agreement by fine-tuning epoch, for every way of fine-tuning. Bands: 95 % intervals.",
+    )
+    add(
+        "fig05_pruning_agreement",
+        "05_pruning",
+        lambda r: figures_pruning.fig_pruning_agreement(r, tau, printed("05_pruning")),
+        "Fig. 5 of the paper: agreement by pruning rate. Bands are 95 % bootstrap intervals, stars the paper's "
+        "numbers.",
+    )
+    add(
+        "fig05b_amplification",
+        "05_pruning",
+        figures_pruning.fig_amplification,
+        "How much larger a change looks after the generator, by training objective, with 95 % intervals.",
+    )
+    add(
+        "fig05c_batch_norm",
+        "05_pruning",
+        lambda r: figures_pruning.fig_batch_norm_ablation(r, tau),
+        "Ablation: batch-norm scales pruned as well (dotted) or not (solid).",
+    )
+    add(
+        "fig06_pruning_success",
+        "05_pruning",
+        lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning")),
+        "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands are exact 95 % intervals.",
+    )
+    add(
+        "fig07_key_choice",
+        "09_key_distribution",
+        lambda r: figures_keys.fig_key_choice(r, tau),
+        "Fig. 7 of the paper: agreement by tamper for the key choices K1, K2, K3 and random keys.",
+    )
+    add(
+        "fig08_key_pruning",
+        "09_key_distribution",
+        lambda r: figures_keys.fig_key_pruning(r, tau, printed("09_key_distribution")),
+        "Figs. 8 and 9 of the paper: agreement and success under pruning, in- against out-of-distribution keys.",
+    )
+    add(
+        "fig10_key_shift",
+        "09_key_distribution",
+        lambda r: figures_keys.fig_key_shift(measures["09_key_distribution"], r),
+        "Fig. 10 of the paper: features before and after pruning (principal components) and similarities of the keys.",
+    )
+    add(
+        "fig11_by_epoch",
+        "07_imitation",
+        lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10),
+        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10.",
+        needs="disguised stl10 10 by epoch",
+    )
+    if _several_lambda(rows.get("07_imitation")):
+        add(
+            "fig12_lambda",
+            "07_imitation",
+            lambda r: figures_attacks.fig_lambda(r, measures["07_imitation"], tau, "stl10"),
+            "Fig. 12 of the paper: the disguised backdoor over λ, target STL-10.",
+        )
+    add(
+        "table1_backdoor",
+        "06_backdoor",
+        lambda r: figures_attacks.fig_backdoor(r, tau, printed("06_backdoor")),
+        "Table 1 of the paper as a picture: every key, by target and scheme; bars are means, stars the paper's "
+        "numbers.",
+    )
+    add(
+        "table1_attack_success",
+        "06_backdoor",
+        lambda r: figures_attacks.fig_attack_success(measures["06_backdoor"]),
+        "What the plain backdoors do: clean and backdoored accuracy, attack success, and the same on the clean "
+        "encoder.",
+    )
+    add(
+        "table2_attack_success",
+        "07_imitation",
+        lambda r: figures_attacks.fig_attack_success(measures["07_imitation"]),
+        "What the disguised backdoors do.",
+    )
+    add(
+        "table3_precision",
+        "08_precision_loss",
+        lambda r: figures_honest.fig_precision(r, tau),
+        "Tables 3 and 6 as a picture: the worst key by decimal places kept. The encoder is intact: every point above "
+        "the dashed line is a false alarm.",
+    )
+    add(
+        "table5_objective",
+        "10_generator_objective",
+        lambda r: figures_generators.fig_objective(r, tau, printed("10_generator_objective")),
+        "Table 5 as a picture: the disguised encoder by generator objective, one dot a generator, stars the paper's.",
+    )
+    add(
+        "table5b_kappa",
+        "10_generator_objective",
+        figures_generators.fig_objective_kappa,
+        "How much each generator magnifies, by objective and tamper.",
+    )
+    add(
+        "table5c_negative",
+        "10_generator_objective",
+        lambda r: figures_generators.fig_correlation(measures["10_generator_objective"]),
+        "Is the image of G_min the negative of the key? Correlation between the generated image and the key.",
+    )
+    add(
+        "table8_transformation",
+        "11_transformation",
+        lambda r: figures_generators.fig_transformation(r, tau, printed("11_transformation")),
+        "Table 8 as a picture: the disguised encoder after turning features into vectors and into images.",
+    )
+    add(
+        "fig13_utility_loss",
+        "13_utility_loss",
+        lambda r: figures_attacks.fig_utility_loss(r, measures["13_utility_loss"]),
+        "An ablation: the plain backdoor with and without its utility loss. Lines are means, dots the seeds, bands "
+        "95 % intervals.",
+    )
+    return found

@@ -1,0 +1,160 @@
+"""Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from sslauth_utils.base.files import atomic
+from sslauth_utils.base.leash import die_with
+
+if TYPE_CHECKING:
+    pass  # of which the process that writes PDFs needs nothing
+
+COLUMN, PAGE = 3.4, 7.0  # inches: one column, both columns
+
+#: Okabe and Ito's palette, which colour-blind readers can tell apart
+COLOURS = {"DCmp": "#0072B2", "Trans": "#D55E00", "Trans G_max": "#009E73", "Trans G_ini": "#CC79A7"}
+MARKERS = {"DCmp": "o", "Trans": "s", "Trans G_max": "^", "Trans G_ini": "v"}
+LABELS = {
+    "DCmp": "DCmp (cosine)",
+    "Trans": "Trans (SSIM, $G_{min}$)",
+    "Trans G_max": "Trans, $G_{max}$",
+    "Trans G_ini": "Trans, $G_{ini}$",
+}
+SCENARIOS = {"cifar10": "CIFAR-10 encoder, ImageNet keys", "imagenet": "ImageNet encoder, CIFAR-10 keys"}
+
+
+def use_style() -> None:
+    """Set the suite's look: small sans type, embedded fonts, quiet axes."""
+    plt.rcParams.update(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 9.6,
+            "text.color": ".15",
+            "axes.labelcolor": ".15",
+            "axes.edgecolor": ".15",
+            "axes.linewidth": 1.0,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 9,
+            "axes.labelsize": 8.5,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "xtick.color": ".15",
+            "ytick.color": ".15",
+            "xtick.major.size": 4.8,
+            "ytick.major.size": 4.8,
+            "xtick.major.width": 1.0,
+            "ytick.major.width": 1.0,
+            "xtick.minor.size": 3.2,
+            "ytick.minor.size": 3.2,
+            "xtick.minor.width": 0.8,
+            "ytick.minor.width": 0.8,
+            "legend.fontsize": 8,
+            "legend.frameon": False,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            "patch.linewidth": 0.8,
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "pdf.fonttype": 42,  # TrueType, so that journals accept the fonts
+        }
+    )
+
+
+def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path]:
+    """Write `figure` as PNG and PDF into `folder`, with `note` (profile, encoder, n) above it.
+
+    No dates or paths inside, so that the same rows give the same files. With a note that
+    begins with SMOKE the word stands large across the figure: its numbers mean nothing.
+    """
+    box = _finish(figure, note)
+    return [_write(figure, folder / f"{name}{suffix}", box) for suffix in (".png", ".pdf")]
+
+
+def save_figures(
+    drawings: Iterable[tuple[str, Callable[[], Figure], str]], folder: Path, note: str
+) -> Iterator[tuple[Path, str]]:
+    """`save_figure` for all `drawings`, (name, function that draws, caption); yields (PNG, caption) one by one.
+
+    A second process writes the PDFs meanwhile, because to embed their fonts takes longer than to draw. All
+    are there when the last was yielded and the iteration ended.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), _start_writer, (os.getpid(),)) as writer:
+        pending = []
+        for name, draw, caption in drawings:
+            figure = draw()
+            box = _finish(figure, note)
+            plt.close(figure)
+            png = _write(figure, folder / f"{name}.png", box)
+            pending.append(writer.submit(_write, figure, folder / f"{name}.pdf", box))
+            yield png, caption
+        for pdf in pending:
+            pdf.result()  # raises what went wrong there
+
+
+def _start_writer(parent: int) -> None:
+    die_with(parent)
+    use_style()
+
+
+def _finish(figure: Figure, note: str) -> Bbox:
+    """Add the note; returns what to save of the figure."""
+    figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
+    if note.startswith("SMOKE"):
+        figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
+    box = _tight_box(figure)  # once: "tight" would find it for each file anew
+    figure.set_layout_engine(None)  # all is laid out; what tight_layout leaves there has every file drawn twice
+    return box
+
+
+def _write(figure: Figure, path: Path, box: Bbox) -> Path:
+    undated = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
+    with atomic(path) as temporary:
+        figure.savefig(temporary, metadata=undated[path.suffix], bbox_inches=box)
+    return path
+
+
+def _tight_box(figure: Figure) -> Bbox:
+    """What holds everything drawn, in inches, at the resolution of the file: letters' widths depend on it."""
+    shown, figure.dpi = figure.dpi, plt.rcParams["savefig.dpi"]
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+    figure.dpi = shown
+    return box
+
+
+def panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -> tuple[Figure, list[plt.Axes]]:
+    """A figure `height` inches high with a titled panel for each scenario."""
+    figure, axes = plt.subplots(
+        1, len(scenarios), figsize=(PAGE if len(scenarios) > 1 else PAGE * 0.55, height), sharey=sharey, squeeze=False
+    )
+    for axis, scenario in zip(axes[0], scenarios, strict=True):
+        axis.set_title(SCENARIOS.get(scenario, scenario))
+    return figure, list(axes[0])
+
+
+def legend_below(figure: Figure, columns: int = 2) -> Figure:
+    """One legend for all panels, outside them: for figures whose lines fill the panels."""
+    figure.tight_layout()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=columns, handlelength=3)
+    return figure
+
+
+def scenarios_of(rows: pd.DataFrame) -> list[str]:
+    """The scenarios in `rows`, the paper's first."""
+    present = set(rows["scenario"])
+    return [name for name in SCENARIOS if name in present] + sorted(present - set(SCENARIOS))

@@ -1,0 +1,178 @@
+"""The generator G that turns feature vectors into images (scheme Trans).
+
+"For the generative model ..., we opt for PGAN ... as the default choice and trained
+for 1000 epochs." (§5.1) The architecture is the reference PGAN generator's (Karras
+et al. 2017; docs/method.md), with a tanh output mapped to [0, 1]; `train_generator` holds the three objectives.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm.auto import tqdm
+
+from sslauth_utils.base.device import autocast
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.schemes.similarity import ssim
+
+OBJECTIVES = ("ini", "max", "min")
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Divide each feature vector (dimension 1) by its root mean square.
+
+    As PGAN's first operation on the latent it makes G blind to a positive factor
+    on the feature: G(c v) = G(v) for c > 0.
+    """
+    scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True, dtype=torch.float32) + 1e-8)
+    return x * scale.to(x.dtype)  # no float32 copy of x under autocast
+
+
+class _Equalized(nn.Module):
+    """Equalised learning rate: N(0, 1) weights, scaled at runtime by sqrt(2 / fan_in).
+
+    Karras et al. 2017, §4.1: "dynamically scale the weights at runtime". The reference
+    code scales the output, bias included; scaling weights and bias is the same and cheaper.
+    """
+
+    def __init__(self, module: nn.Linear | nn.Conv2d):
+        super().__init__()
+        self.module = module
+        nn.init.normal_(module.weight)
+        nn.init.zeros_(module.bias)
+        self.scale = math.sqrt(2 / module.weight[0].numel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.module.weight * self.scale, self.module.bias * self.scale
+        if isinstance(self.module, nn.Linear):
+            return functional.linear(x, weight, bias)
+        return functional.conv2d(x, weight, bias, padding=self.module.padding)
+
+
+class Generator(nn.Module):
+    """PGAN generator: features (N, latent) to RGB images in [0, 1], (N, 3, size, size).
+
+    Args:
+        latent: length of a feature vector.
+        size: side of the images; 4 x 2^k.
+        depth: channels of every scale.
+        seed: for the initial weights; the same seed gives the same G_ini.
+
+    Raises:
+        UserError: a size that is not 4, 8, 16, ..., or a depth or latent below 1.
+
+    Deterministic at inference: there is no noise input, so the paper's "introduced
+    randomness" can only be the random initial weights.
+    """
+
+    def __init__(self, latent: int, size: int = 32, depth: int = 512, seed: int = 0):
+        super().__init__()
+        scales = round(math.log2(size / 4)) if size >= 4 else -1
+        if scales < 0 or 4 * 2**scales != size:
+            raise UserError(f"A PGAN generator makes images of side 4, 8, 16, 32, ..., not {size}.")
+        if latent < 1 or depth < 1:
+            raise UserError(f"Latent width and depth must be at least 1, not {latent} and {depth}.")
+        self.config = {"latent": latent, "size": size, "depth": depth, "seed": seed}
+        self.latent, self.depth = latent, depth
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.format = _Equalized(nn.Linear(latent, 16 * depth))
+            self.first = _Equalized(nn.Conv2d(depth, depth, 3, padding=1))
+            self.scales = nn.ModuleList(
+                nn.ModuleList(_Equalized(nn.Conv2d(depth, depth, 3, padding=1)) for _ in range(2))
+                for _ in range(scales)
+            )
+            self.to_rgb = _Equalized(nn.Conv2d(depth, 3, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.ndim != 2 or features.shape[1] != self.latent:
+            raise UserError(
+                f"The generator takes features of shape (N, {self.latent}), not {tuple(features.shape)}; "
+                "was it enrolled with another encoder?"
+            )
+        x = self.format(pixel_norm(features)).view(-1, self.depth, 4, 4)
+        x = self.first(pixel_norm(functional.leaky_relu(x, 0.2)))
+        x = pixel_norm(functional.leaky_relu(x, 0.2))
+        for scale in self.scales:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            for convolution in scale:
+                x = pixel_norm(functional.leaky_relu(convolution(x), 0.2))
+        # The one place where images get their range; SSIM downstream uses data_range 1.
+        return (torch.tanh(self.to_rgb(x).float()) + 1) / 2
+
+
+def train_generator(
+    features: Tensor,
+    keys: Tensor,
+    objective: str,
+    steps: int,
+    size: int = 32,
+    depth: int = 512,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[Generator, list[dict[str, Any]]]:
+    """Train one of the paper's three generators on the key samples.
+
+    ``ini``: "an initial generative model without training"; ``max``: "trained to
+    maximize the similarity between the reconstructed image and the key samples";
+    ``min``: "trained to minimize the similarity" (§6), eq. 2. The loss is the mean
+    SSIM between G(E(x)) and x over all keys, one full batch a step (the paper's
+    1000 epochs over 100 keys), Adam with PGAN's betas (0, 0.99).
+
+    Args:
+        features: E(K), float (N, D).
+        keys: K resized to the generator's size, float in [0, 1], (N, 3, size, size).
+        objective: ini, max or min.
+        steps: full-batch steps; ignored by ``ini``.
+
+    Returns:
+        The generator in eval mode on the CPU, float32, and the history: one row
+        {objective, step, ssim} a step, ssim before that step's update.
+
+    Raises:
+        UserError: unknown objective, sizes that do not fit, or a loss that is not finite.
+    """
+    if objective not in OBJECTIVES:
+        raise UserError(f"Unknown generator objective {objective!r}; use one of {', '.join(OBJECTIVES)}.")
+    if keys.shape != (len(features), 3, size, size):
+        raise UserError(
+            f"Training a {size}-pixel generator on {len(features)} features needs keys of shape "
+            f"({len(features)}, 3, {size}, {size}), not {tuple(keys.shape)}."
+        )
+    device = torch.device(device)
+    generator = Generator(features.shape[1], size, depth, seed).to(device)
+    history: list[dict[str, Any]] = []
+    if objective != "ini":
+        sign = 1 if objective == "min" else -1
+        features, keys = features.to(device), keys.to(device)
+        adam = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.0, 0.99))
+        generator.to(memory_format=torch.channels_last)
+        progress = tqdm(range(steps), desc=f"G_{objective}", unit="step", mininterval=1)
+        for step in progress:
+            with autocast(device):
+                images = generator(features)
+            similarity = ssim(images, keys, data_range=1.0).mean()
+            adam.zero_grad(set_to_none=True)
+            (sign * similarity).backward()
+            adam.step()
+            value = similarity.item()
+            if not math.isfinite(value):
+                raise UserError(f"G_{objective}'s SSIM is not finite at step {step}; lower its learning rate.")
+            history.append({"objective": objective, "step": step, "ssim": value})
+            progress.set_postfix(ssim=f"{value:.3f}", refresh=False)
+    return generator.to("cpu", memory_format=torch.contiguous_format).eval(), history
+
+
+def key_targets(keys: Tensor, size: int) -> Tensor:
+    """The keys as a generator sees them in training: float in [0, 1], (N, 3, size, size).
+
+    Args:
+        keys: uint8 (N, 3, H, W); resized if need be.
+    """
+    images = keys.float() / 255
+    if images.shape[-2:] != (size, size):
+        images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return images

@@ -1,0 +1,54 @@
+"""Key samples: which images the trusted party keeps."""
+
+import torch
+from torch import Tensor
+
+from sslauth_utils.base.errors import UserError
+
+
+def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, seed: int = 0) -> Tensor:
+    """Indices of `count` key samples, in a seeded random order.
+
+    "The key samples employed for encoder integrity verification are selected at
+    random" (§4.1). Whether keys are in- or out-of-distribution is a matter of the
+    set that `labels` belongs to; the paper's default takes them from another set
+    than the pre-training one. By class (A.2), for 100 keys: K1 is ``per_class=5``
+    ("5 samples from each class within the 20-class subset"), K2 ``per_class=100``
+    ("100 samples from a randomly chosen class"), K3 ``per_class=1`` ("one sample ...
+    from each of the 100 randomly sampled classes").
+
+    Args:
+        labels: int64 (N,), the classes of the candidate images.
+        count: keys to choose.
+        per_class: None for any images, else keys of each of ``count / per_class`` classes.
+        seed: same seed, same keys.
+
+    Returns:
+        int64 (count,) without repeats.
+
+    Raises:
+        UserError: no keys asked for, `count` not a multiple of `per_class`, or too few
+            images or classes.
+    """
+    if count < 1:
+        raise UserError(f"At least one key sample is needed, not {count}.")
+    draw = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=draw)
+    if per_class is None:
+        if count > len(labels):
+            raise UserError(f"{count} key samples asked for, but the set has {len(labels)} images; ask for fewer.")
+        return order[:count]
+    if per_class < 1 or count % per_class:
+        raise UserError(f"{count} keys cannot be made of {per_class} from each class; choose a divisor of {count}.")
+    shuffled = labels[order]
+    sizes = torch.bincount(labels)
+    candidates = (sizes >= per_class).nonzero().flatten()
+    wanted = count // per_class
+    if wanted > len(candidates):
+        raise UserError(
+            f"{count} keys with {per_class} from each class need {wanted} classes of at least {per_class} images; "
+            f"the set has {len(candidates)}."
+        )
+    classes = candidates[torch.randperm(len(candidates), generator=draw)[:wanted]]
+    chosen = torch.cat([order[shuffled == label][:per_class] for label in classes])
+    return chosen[torch.randperm(count, generator=draw)]

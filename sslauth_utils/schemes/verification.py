@@ -1,0 +1,61 @@
+"""The protocol of SSL-Auth (§4, Fig. 3): enrol, challenge, respond, verify.
+
+record = enrol(encoder, keys)              # the trusted party, once (schemes.enrolment)
+keys = record.challenge()                  # sent to the user
+response = respond(suspect, keys)          # the user
+report = verify(record, response)          # the trusted party
+report.passed                              # True only if every key passes
+"""
+
+from torch import Tensor, nn
+
+from sslauth_utils.models.features import check_features, encode
+from sslauth_utils.schemes.precision import round_features
+from sslauth_utils.schemes.record import Record
+from sslauth_utils.schemes.report import Report, SchemeResult, scheme_name
+from sslauth_utils.schemes.similarity import cosine, normalise, ssim
+
+
+def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, normalised: bool = True) -> Tensor:
+    """The user's answer: features of the key samples, "uploads the corresponding output".
+
+    Args:
+        encoder: the encoder to be verified.
+        keys: the challenge, uint8 (N, 3, H, W).
+        decimals: round each number to so many decimal places (§5.4), None for not at all.
+        normalised: divide each feature by its L2 norm before rounding. Irrelevant for
+            the cosine, decisive for rounding: raw features of large norm make "2
+            digits" harmless.
+
+    Returns:
+        float32 (N, D).
+    """
+    features = encode(encoder, keys)
+    features = normalise(features) if normalised else features
+    return features if decimals is None else round_features(features, decimals)
+
+
+def verify(record: Record, response: Tensor, tau: float | None = None, suspect_sha256: str | None = None) -> Report:
+    """Compare a response with the record by DCmp and by Trans with each generator.
+
+    DCmp scores cos(E(x), E'(x)) (eq. 1), Trans SSIM(G(E(x)), G(E'(x))) (eq. 3). Pure:
+    no I/O, no randomness; cosine in float64, G in strict float32, SSIM in float64.
+
+    Args:
+        response: the user's features, float (N, D), any positive scale.
+        tau: another tolerance than the record's.
+        suspect_sha256: hash of the suspect's weights where they can be read
+            (`Encoder.sha256`); adds the SHA-256 line.
+
+    Raises:
+        UserError: a short, wide or non-finite response.
+    """
+    response = check_features(response, len(record.keys), record.features.shape[1], "The response").cpu()
+    tau = record.tau if tau is None else tau
+    results = [SchemeResult("DCmp", cosine(record.features, response), tau)]
+    for objective, before in record.reference_images.items():
+        after = record.images(objective, response)
+        similarity = ssim(before.double(), after.double(), data_range=1.0)
+        results.append(SchemeResult(scheme_name(objective), similarity, tau))
+    equal = None if suspect_sha256 is None else suspect_sha256 == record.encoder_sha256
+    return Report(results, equal)

@@ -1,0 +1,75 @@
+"""The beginning and the end of every notebook: one path for headless runs and by hand."""
+
+import os
+import platform
+import random
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sslauth_utils.base.device import pick_device, use_threads
+from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.rowlog import RowLog
+from sslauth_utils.study.rows import COLUMNS, MEASURE_COLUMNS
+from sslauth_utils.study.runs import FINGERPRINT, RUN_DIR
+
+
+class Run:
+    """One execution of a notebook.
+
+    Attributes:
+        folder: where its rows go: ``$SSLAUTH_RUN_DIR`` when run headless, else
+            ``results/by_hand/<notebook>/<scenario>-s<seed>``, so that a run by hand
+            never replaces a headless one.
+        headless: True under papermill; sliders and other toys are skipped then.
+        device: where training and encoding run.
+    """
+
+    def __init__(self, notebook: str, parameters: Mapping[str, Any]):
+        self.notebook = notebook
+        self.parameters = dict(parameters)
+        given = os.environ.get(RUN_DIR)
+        self.headless = given is not None
+        part = f"{parameters['scenario']}-s{parameters['seed']}" if "scenario" in parameters else "all"
+        self.folder = Path(given) if given else RESULTS / "by_hand" / notebook / part
+        self.device = pick_device(parameters.get("device", "auto"))
+
+    def rows(self, columns: Sequence[str] = COLUMNS, **constant: Any) -> RowLog:
+        """A log for this run's ``rows.csv``; experiment, scenario and seed are filled in."""
+        return self._log("rows", columns, constant)
+
+    def measures(self, **constant: Any) -> RowLog:
+        """A log for this run's ``measures.csv``: utility, attack success and losses, which belong to no key."""
+        return self._log("measures", MEASURE_COLUMNS, constant)
+
+    def _log(self, name: str, columns: Sequence[str], constant: Mapping[str, Any]) -> RowLog:
+        fixed = {"experiment": self.notebook}
+        fixed |= {name: self.parameters[name] for name in ("scenario", "seed") if name in self.parameters}
+        # By hand a cell may have been edited and not saved, so nothing is taken over from before.
+        fingerprint = os.environ[FINGERPRINT] if self.headless else f"by hand {os.getpid()}"
+        return RowLog(self.folder, columns, fingerprint, fixed | dict(constant), name)
+
+
+def start(notebook: str, **parameters: Any) -> Run:
+    """Seed everything, fix the threads, say versions and device, and return the `Run`.
+
+    Args:
+        notebook: its file name without ``.ipynb``.
+        parameters: all values of the parameters cell.
+    """
+    seed = parameters.get("seed", 0)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    threads = use_threads()
+    run = Run(notebook, parameters)
+    name = torch.cuda.get_device_name() if run.device.type == "cuda" else f"CPU, {threads} thread(s)"
+    print(
+        f"Python {platform.python_version()} · PyTorch {torch.__version__.split('+')[0]} · "
+        f"torchvision {version('torchvision').split('+')[0]} · {name} · profile {parameters.get('profile')}"
+    )
+    return run

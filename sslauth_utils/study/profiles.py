@@ -1,0 +1,100 @@
+"""Profiles: which values each notebook gets.
+
+A profile is ``config/<name>.yaml``::
+
+    seeds: [0]
+    scenarios:
+      cifar10: {pretrain_data: ..., key_data: ...}      # values that differ by scenario
+    notebooks:
+      01_pretrain_encoders: {width: 16, ...}             # values of one notebook
+
+A notebook's parameters are its own values, then those of its scenario that it
+declares, then ``profile``, ``scenario`` and ``seed``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sslauth_utils.base.checks import is_whole
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import read_yaml
+from sslauth_utils.base.paths import CONFIG
+
+#: notebooks whose parameters say how the artifacts are made that others share
+PRETRAIN, ENROL, FINE_TUNE, BACKDOOR = "01_pretrain_encoders", "02_enrol_keys", "04_fine_tuning", "06_backdoor"
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One profile as read from its file."""
+
+    name: str
+    seeds: list[int]
+    scenarios: dict[str, dict[str, Any]]
+    notebooks: dict[str, dict[str, Any]]
+
+    def parameters(self, notebook: str, scenario: str | None = None, seed: int = 0) -> dict[str, Any]:
+        """The explicit parameters of one notebook run.
+
+        Scenario values fill the notebook's entries that read ``scenario``
+        (so the file shows that they exist), everything else is the notebook's own.
+
+        Raises:
+            UserError: unknown notebook or scenario, or an entry that the scenario lacks.
+        """
+        if notebook not in self.notebooks:
+            raise UserError(f"Profile {self.name} has no notebook {notebook!r}; it has {', '.join(self.notebooks)}.")
+        values = dict(self.notebooks[notebook])
+        if scenario is not None:
+            if scenario not in self.scenarios:
+                raise UserError(
+                    f"Profile {self.name} has no scenario {scenario!r}; it has {', '.join(self.scenarios)}."
+                )
+            for name, value in values.items():
+                if value == "scenario":
+                    if name not in self.scenarios[scenario]:
+                        raise UserError(f"config/{self.name}.yaml: scenario {scenario} lacks the value {name!r}.")
+                    values[name] = self.scenarios[scenario][name]
+        return {"profile": self.name, **({"scenario": scenario, "seed": seed} if scenario else {}), **values}
+
+
+def profile_names() -> list[str]:
+    """Names of all profiles, sorted."""
+    return sorted(path.stem for path in CONFIG.glob("*.yaml"))
+
+
+def load_profile(name: str) -> Profile:
+    """Read and check ``config/<name>.yaml``.
+
+    Raises:
+        UserError: no such profile, or its file lacks a section or has an unknown one.
+    """
+    if name not in profile_names():
+        raise UserError(f"There is no profile {name!r}; choose one of {', '.join(profile_names())}.")
+    path = CONFIG / f"{name}.yaml"
+    content = read_yaml(path)
+    wanted = {"seeds": list, "scenarios": dict, "notebooks": dict}
+    if not isinstance(content, dict) or set(content) != set(wanted):
+        raise UserError(f"{path} must have exactly the sections {', '.join(wanted)}.")
+    for section, kind in wanted.items():
+        if not isinstance(content[section], kind) or not content[section]:
+            raise UserError(f"{path}: section {section} must be a non-empty {kind.__name__}.")
+    if not all(is_whole(seed) and seed >= 0 for seed in content["seeds"]):
+        raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {content['seeds']}.")
+    for section in ("scenarios", "notebooks"):
+        for entry, values in content[section].items():
+            if not isinstance(values, dict):
+                raise UserError(
+                    f"{path}: {section}.{entry} must hold names and values, not {values!r}; write {{}} for none."
+                )
+    return Profile(name, content["seeds"], content["scenarios"], content["notebooks"])
+
+
+def notebook_settings(
+    profile: str, notebook: str, scenario: str, seed: int, given: Settings | None = None
+) -> dict[str, Any]:
+    """The parameters of `notebook` without profile, scenario and seed: `given`, or else the profile's."""
+    values = load_profile(profile).parameters(notebook, scenario, seed) if given is None else given
+    return {name: value for name, value in values.items() if name not in ("profile", "scenario", "seed")}

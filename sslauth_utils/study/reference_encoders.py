@@ -1,0 +1,64 @@
+"""Hand the reference's encoders to a profile's next run, which then trains none.
+
+    python -m sslauth_utils.study.reference_encoders lite
+"""
+
+import argparse
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import read_json
+from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
+from sslauth_utils.study.recipes.encoders import encoder_ingredients
+from sslauth_utils.study.store import find_or_make
+
+
+def lay_out_encoders(profile: str) -> list[Path]:
+    """Put the reference's encoders where a run of `profile` looks for them; returns their folders.
+
+    Their addresses are those of the code and images that are here now, so the caller vouches
+    that they would train the same encoders.
+
+    Raises:
+        UserError: there are none, or they were trained with other settings than the profile's.
+    """
+    found = sorted((RESULTS / "reference" / profile / "encoders").glob("*-s*.json"))
+    if not found:
+        raise UserError(f"There are no reference encoders of profile {profile} in results/reference.")
+    wanted = []
+    for path in found:
+        scenario, _, seed = path.stem.rpartition("-s")
+        now, then = notebook_settings(profile, PRETRAIN, scenario, int(seed), None), read_json(path)["settings"]
+        asked = {*now, *then} - {"device"}  # where it was trained is past; the copy serves any machine
+        if changed := sorted(name for name in asked if now.get(name) != then.get(name)):
+            raise UserError(
+                f"The reference encoder {path.stem} was trained with another {changed[0]} ({then.get(changed[0])!r}) "
+                f"than profile {profile} asks for ({now.get(changed[0])!r}); let the run train its own."
+            )
+        wanted.append((path, f"encoder-{path.stem}", encoder_ingredients(scenario, int(seed), now)))
+
+    def copy(path: Path, folder: Path) -> None:
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(path.with_suffix(suffix), folder / f"encoder{suffix}")
+
+    return [find_or_make(profile, kind, address, partial(copy, path)) for path, kind, address in wanted]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile", help="whose reference")
+    try:
+        for folder in lay_out_encoders(parser.parse_args().profile):
+            print(f"Written: {folder.relative_to(RESULTS.parent)}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Result rows: their columns, reading and selecting them. One line a (scenario, seed, scheme, tamper, strength, key)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import RESULTS
+
+COLUMNS = ["experiment", "scenario", "seed", "keys", "scheme", "tamper", "strength", "key", "similarity"]
+
+
+#: of measures.csv: one number of one encoder, ``n`` being how many test images or keys it rests on
+MEASURE_COLUMNS = ["experiment", "scenario", "seed", "tamper", "strength", "quantity", "value", "n"]
+
+
+def load_rows(profile: str, notebook: str, results: Path = RESULTS, table: str = "rows") -> pd.DataFrame:
+    """All rows that finished runs of `notebook` left under `profile`, in a fixed order.
+
+    Args:
+        table: "rows" (similarities) or "measures" (utility, attack success).
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted((results / profile / notebook).glob(f"*/{table}.csv"))
+    if not files:
+        raise UserError(
+            f"There are no {table} of {notebook} in results/{profile}; make them with "
+            f"./run_all.sh --profile {profile} --only {notebook}."
+        )
+    return pd.concat([pd.read_csv(path, keep_default_na=False) for path in files], ignore_index=True)
+
+
+def select(rows: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows whose columns have the wanted value, or one of the wanted values."""
+    for column, wanted in where.items():
+        wanted = wanted if isinstance(wanted, list) else [wanted]
+        if column == "strength":
+            numbers = pd.to_numeric(rows[column], errors="coerce")
+            rows = rows.assign(strength=numbers)[np.isclose(numbers.to_numpy()[:, None], wanted).any(axis=1)]
+        else:
+            rows = rows[rows[column].isin(wanted)]
+    return rows

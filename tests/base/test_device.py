@@ -1,0 +1,120 @@
+"""Devices: the one asked for or a sentence, and strict arithmetic that leaves nothing behind."""
+
+import os
+
+import pytest
+import torch
+
+from sslauth_utils.base import device
+from sslauth_utils.base.errors import UserError
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+@pytest.fixture
+def threads():
+    """The tests' own number of threads, put back afterwards."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_without_a_gpu(no_gpu):
+    assert device.pick_device() == device.pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(UserError) as caught:
+        device.pick_device("cuda")
+    assert str(caught.value) == (
+        "A GPU is asked for (device: cuda), but PyTorch sees none; set device to auto or cpu."
+    )
+
+
+def test_with_a_gpu(one_gpu):
+    assert device.pick_device() == device.pick_device("cuda") == torch.device("cuda")
+    assert device.pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:7", "", "CPU"])
+def test_an_unknown_device_is_told(name):
+    with pytest.raises(UserError, match=r"Unknown device .*; use auto, cpu or cuda\."):
+        device.pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "cores", "expected"), [("3", 8, 3), ("", 8, 4), (None, 8, 4), (None, 1, 1), (None, None, 1)]
+)
+def test_threads_are_those_asked_for_or_half_the_cores(monkeypatch, threads, variable, cores, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("SSLAUTH_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("SSLAUTH_THREADS", variable)
+    assert device.use_threads() == torch.get_num_threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx2": True, "amx_bf16": False}, False)],
+)
+def test_bfloat16_is_used_only_where_the_processor_has_it(monkeypatch, capabilities, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    cpu = torch.device("cpu")
+    assert device.fast_bfloat16(cpu) is fast
+    with device.autocast(cpu):
+        product = torch.ones(4, 4) @ torch.ones(4, 4)
+    assert product.dtype == (torch.bfloat16 if fast else torch.float32)
+
+
+def switches():
+    cudnn = torch.backends.cudnn
+    return [cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic]
+
+
+@pytest.fixture(params=[[True, True, True, False], [False, False, False, True], [True, False, True, True]])
+def fast_settings(request):
+    """Switches as some other code may have set them; the tests' own come back afterwards."""
+    before = switches()
+
+    def put(values):
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = values
+
+    put(request.param)
+    yield request.param
+    put(before)
+
+
+def test_strict_arithmetic_switches_off_what_is_fast_and_puts_it_back(fast_settings):
+    with device.strict_arithmetic():
+        assert switches() == [False, False, False, True]
+    assert switches() == fast_settings
+
+
+def test_strict_arithmetic_puts_back_after_an_error(fast_settings):
+    with pytest.raises(KeyError), device.strict_arithmetic():
+        raise KeyError
+    assert switches() == fast_settings
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_strict_arithmetic_is_float32_even_inside_autocast():
+    left, right = torch.rand(8, 8), torch.rand(8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (left @ right).dtype == torch.bfloat16
+        with device.strict_arithmetic():
+            strict = left @ right
+        assert (left @ right).dtype == torch.bfloat16
+    assert torch.equal(strict, left @ right)
+
+
+def test_strict_arithmetic_keeps_no_gradients():
+    weight = torch.ones(2, requires_grad=True)
+    with device.strict_arithmetic():
+        assert not (2 * weight).requires_grad
+    assert (2 * weight).requires_grad

@@ -1,0 +1,157 @@
+"""A finished run frozen as reference, and a later run compared with it."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.reference import compare, freeze, lay_out_encoders, restore
+from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
+from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
+from sslauth_utils.study.recipes.encoders import pretrained_encoder
+
+SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def finished(tmp_path):
+    run = tmp_path / "lite"
+    for notebook in ("01_pretrain_encoders", "05_pruning"):
+        for seed in (0, 1):
+            folder = run / notebook / f"cifar10-s{seed}"
+            folder.mkdir(parents=True)
+            (folder / "rows.csv").write_text(f"scenario,seed,similarity\ncifar10,{seed},0.1234567890123456{seed}\n")
+            machine = {"gpu": None, "system": "kernel"}
+            facts = {"versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c"}, "seconds": 3}
+            facts["parameters"] = {"profile": "lite", "scenario": "cifar10", "seed": seed} | SETTINGS
+            (folder / "done.json").write_text(json.dumps(facts))
+    torch.manual_seed(0)
+    encoder, other = build_encoder("resnet18", 2), build_encoder("resnet18", 2)
+    for seed in (0, 1):
+        for which, network, settings in (("run", encoder, SETTINGS), ("newer", other, SETTINGS | {"epochs": 2})):
+            path = run / "artifacts" / f"encoder-cifar10-s{seed}-{which}" / "encoder.safetensors"
+            save_encoder(network, path, settings=settings | {"device": "cuda"})  # handed over by another machine
+        (run / "artifacts" / f"encoder-cifar10-s{seed}-unfinished.partial").mkdir()
+    (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
+    (run / "findings.csv").write_text("finding,claims\n")
+    return tmp_path, encoder
+
+
+def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):
+    results, encoder = finished
+    target = freeze("lite", results)
+    rows = pd.read_csv(target / "05_pruning.csv.gz", dtype=str)
+    assert rows["similarity"].tolist() == [str(float(f"0.1234567890123456{seed}")) for seed in (0, 1)]
+    assert load_encoder(target / "encoders" / "cifar10-s1.safetensors").sha256() == encoder.sha256()
+    provenance = json.loads((target / "provenance.json").read_text())
+    assert provenance == {"versions": {"torch": "2"}, "machine": {"gpu": None}}
+    first = (target / "05_pruning.csv.gz").read_bytes()
+    assert (freeze("lite", results) / "05_pruning.csv.gz").read_bytes() == first
+
+
+def test_freeze_keeps_measures_beside_the_rows_and_only_where_there_are_some(finished):
+    results, _ = finished
+    for seed in (0, 1):
+        path = results / "lite" / "05_pruning" / f"cifar10-s{seed}" / "measures.csv"
+        path.write_text(f"scenario,seed,quantity,value\ncifar10,{seed},accuracy,0.75\n")
+    target = freeze("lite", results)
+    measures = pd.read_csv(target / "05_pruning.measures.csv.gz", dtype=str)
+    assert measures.to_dict("list") == {"scenario": ["cifar10"] * 2, "seed": ["0", "1"], "quantity": ["accuracy"] * 2,
+                                        "value": ["0.75"] * 2}  # fmt: skip
+    assert sorted(path.name for path in target.glob("*.csv.gz")) == [
+        "01_pretrain_encoders.csv.gz", "05_pruning.csv.gz", "05_pruning.measures.csv.gz"
+    ]  # fmt: skip
+    assert "similarity" in pd.read_csv(target / "05_pruning.csv.gz").columns
+
+
+def test_compare_puts_the_reference_beside(finished):
+    results, _ = finished
+    freeze("lite", results)
+    now = pd.DataFrame({"id": ["a", "new"], "measured": [1.75, 2.0], "verdict": ["not reproduced", "reproduced"]})
+    table = compare("lite", now, results).set_index("claim")
+    assert table.loc["a", "difference"] == 0.25 and table.loc["a", "reference verdict"] == "reproduced"
+    assert pd.isna(table.loc["new", "reference"])
+    assert compare("demo", now, results) is None
+
+
+def test_without_the_run_s_encoder_nothing_is_frozen_and_the_old_reference_stays(finished):
+    results, _ = finished
+    target = freeze("lite", results)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    shutil.rmtree(results / "lite" / "artifacts" / "encoder-cifar10-s1-run")
+    with pytest.raises(UserError, match="is no longer in"):
+        freeze("lite", results)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+
+
+def test_freezing_an_unfinished_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds no summary\.csv"):
+        freeze("lite", tmp_path)
+
+
+def test_what_was_frozen_can_be_restored(finished):
+    results, _ = finished
+    freeze("lite", results)
+    before = {path.relative_to(results): path.read_text() for path in results.glob("lite/*/*/rows.csv")}
+    with pytest.raises(UserError, match="is there already"):
+        restore("lite", results)
+    shutil.rmtree(results / "lite")
+    assert restore("lite", results) == results / "lite"
+    after = {path.relative_to(results): path.read_text() for path in results.glob("lite/*/*/rows.csv")}
+    assert after.keys() == before.keys() and len(after) == 4
+    assert not list(results.glob("lite/*/*/done.json")), "the next run makes everything anew"
+
+
+def test_without_a_reference_nothing_is_restored(tmp_path):
+    with pytest.raises(UserError, match="no reference run of profile demo"):
+        restore("demo", tmp_path)
+
+
+@pytest.fixture
+def referenced(tmp_path, monkeypatch):
+    """A reference encoder of profile smoke, with the settings that the profile asks for."""
+    for module in (artifacts, reference_encoders):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.delenv("SSLAUTH_DATA", raising=False)
+    torch.manual_seed(3)
+    encoder = build_encoder("resnet18", 4)
+    path = tmp_path / "reference" / "smoke" / "encoders" / "cifar10-s0.safetensors"
+    save_encoder(encoder, path, settings=notebook_settings("smoke", PRETRAIN, "cifar10", 0, None), history=[])
+    return path, encoder
+
+
+def test_a_run_finds_the_reference_s_encoders_and_trains_none(referenced):
+    path, encoder = referenced
+    [folder] = lay_out_encoders("smoke")
+    assert (folder / "encoder.safetensors").read_bytes() == path.read_bytes()
+    found, facts = pretrained_encoder("smoke", "cifar10", 0)
+    assert found.sha256() == encoder.sha256() and facts["history"] == []
+    assert lay_out_encoders("smoke") == [folder], "a second time changes nothing"
+
+
+def test_an_encoder_trained_on_a_gpu_serves_a_cpu(referenced):
+    path = referenced[0].with_suffix(".json")
+    facts = json.loads(path.read_text())
+    facts["settings"]["device"] = "cuda"
+    path.write_text(json.dumps(facts))
+    [folder] = lay_out_encoders("smoke")
+    assert (folder / "encoder.safetensors").read_bytes() == referenced[0].with_suffix(".safetensors").read_bytes()
+    assert json.loads((folder / "encoder.json").read_text())["settings"]["device"] == "cuda"
+
+
+def test_an_encoder_of_other_settings_is_not_passed_off_as_the_profile_s(referenced):
+    path = referenced[0].with_suffix(".json")
+    facts = json.loads(path.read_text())
+    facts["settings"]["epochs"] = 77
+    path.write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"cifar10-s0 was trained with another epochs \(77\) than profile smoke"):
+        lay_out_encoders("smoke")
+    assert not list((path.parents[3] / "smoke").glob("artifacts/encoder-*")), "nothing was laid out"
+
+
+def test_without_reference_encoders_it_is_told(referenced):
+    with pytest.raises(UserError, match="no reference encoders of profile demo"):
+        lay_out_encoders("demo")

@@ -1,0 +1,324 @@
+"""The engine as a user meets it: ./run_all.sh on a toy project, in processes of its own."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.engine import plan, run
+
+
+def done_times(project):
+    return {path: path.stat().st_mtime_ns for path in project.root.glob("results/demo/**/done.json")}
+
+
+def to_do(project, *arguments):
+    """Names of the runs that the plan wants to make."""
+    answer = project.run_all("--dry-run", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    return [line.split("  ")[1] for line in answer.stdout.splitlines() if line.startswith("  ")]
+
+
+def test_a_whole_run_ends_with_the_table_of_claims(finished_once):
+    project, answer = finished_once
+    assert answer.returncode == 0, answer.stderr
+    assert "Profile demo: 5 notebook runs, 5 to do, 0 up to date." in answer.stdout
+    assert "[0/5] a_make circle seed 0  started" in answer.stdout
+    assert "[5/5] z_summary             done in" in answer.stdout
+    claim = [line.split() for line in answer.stdout.splitlines() if line.startswith("C1")]
+    assert claim == [["C1", "4", "4", "[4,", "4]", "4", "reproduced"]]
+    assert answer.stdout.strip().endswith("Report: figures/demo/report.html")
+    assert max(map(len, answer.stdout.splitlines())) <= 100
+    assert "rule" not in answer.stdout  # Snakemake's own words are in its log
+    assert "rule a_make_circle_seed_0" in (project.root / "results/demo/snakemake.log").read_text()
+
+
+def test_each_scenario_gets_its_run_and_its_own_results(finished_once):
+    rows = finished_once[0].rows()
+    folders = ["a_make/circle-s0", "a_make/square-s0", "b_fill/circle-s0", "b_fill/square-s0"]
+    assert list(rows) == [f"demo/{folder}/rows.csv" for folder in folders]
+    assert rows["demo/b_fill/square-s0/rows.csv"] == "side,area\n1,1\n2,4\nshades,6.0\n"
+
+
+def test_with_nothing_changed_no_notebook_runs(finished):
+    before = done_times(finished)
+    for source in (finished.root / "sslauth_utils").glob("*.py"):
+        source.touch()  # newer, but the same: as after a checkout
+    finished.write("sslauth_utils/colours_unused.py", "# a helper that no notebook uses\n")
+    answer = finished.run_all()
+    assert answer.returncode == 0, answer.stderr
+    assert "5 notebook runs, 0 to do, 5 up to date" in answer.stdout
+    assert "reproduced" in answer.stdout
+    assert done_times(finished) == before
+
+
+A, B, Z = [f"a_make {shape} seed 0" for shape in ("circle", "square")], [
+    f"b_fill {shape} seed 0" for shape in ("circle", "square")
+], ["z_summary"]
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "again"),
+    [
+        ("sslauth_utils/colours.py", "SHADES = 3", "SHADES = 4", B + Z),
+        ("notebooks/b_fill.ipynb", "shades", "tones", B + Z),
+        ("config/demo.yaml", "factor: 2.0", "factor: 3.0", B + Z),
+        ("config/demo.yaml", "scenarios:", "scenarios:\n  ring: {}", ["a_make ring seed 0", "b_fill ring seed 0", *Z]),
+        ("requirements.lock", "\n", "\n# changed\n", A + B + Z),
+    ],
+    ids=["helper", "notebook", "parameter", "new-scenario", "lock"],
+)
+def test_a_change_reaches_what_depends_on_it_and_nothing_else(finished, path, old, new, again):
+    target = finished.root / path
+    text = target.read_text()
+    assert old in text
+    target.write_text(text.replace(old, new))
+    assert sorted(to_do(finished)) == sorted(again)
+
+
+def test_only_takes_what_is_needed_along(project):
+    assert to_do(project, "--only", "b") == A + B
+    assert not (project.root / "results").exists(), "a dry run writes nothing"
+
+
+def test_a_failure_is_told_and_the_others_still_run(finished):
+    notebook = finished.root / "notebooks/b_fill.ipynb"
+    good = notebook.read_text()
+    cell = "assert scenario != 'square', 'squares are not filled'\\nimport os"
+    notebook.write_text(good.replace("import csv, os", cell))
+    answer = finished.run_all()
+    assert answer.returncode == 1
+    assert "b_fill square seed 0  FAILED" in answer.stdout
+    assert "b_fill circle seed 0  done in" in answer.stdout
+    assert "The summary was made from the rows that there are." in answer.stdout
+    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(answer.stdout.split())
+    told = answer.stderr
+    assert "b_fill square seed 0 failed" in told
+    assert "AssertionError: squares are not filled" in told
+    assert "----> 1 assert scenario != 'square'" in told
+    assert "Executed notebook: results/demo/b_fill/square-s0/executed.ipynb" in told
+    assert "Traceback" not in told
+
+    notebook.write_text(good)
+    assert to_do(finished, "--only", "b_fill") == B
+
+
+HOLD = """import os, time
+from pathlib import Path
+here = Path(os.environ["SSLAUTH_RUN_DIR"])
+(here / "pid").write_text(str(os.getpid()))
+while Path("hold").exists():
+    time.sleep(0.05)
+"""
+
+
+def held(project):
+    """Start a run whose b_fill notebooks wait inside a cell; the front door's process and all processes below it."""
+    path = project.root / "notebooks/b_fill.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"][2]["source"] = HOLD + content["cells"][2]["source"]
+    path.write_text(json.dumps(content))
+    (project.root / "hold").touch()
+    front = project.start_all("--only", "b_fill")
+    kernels = [project.root / f"results/demo/b_fill/{shape}-s0/pid" for shape in ("circle", "square")]
+    until = time.monotonic() + 200
+    while not all(kernel.exists() and kernel.read_text() for kernel in kernels):
+        assert time.monotonic() < until, "the notebooks did not start"
+        assert front.poll() is None, front.communicate()
+        time.sleep(0.1)
+    below = psutil.Process(front.pid).children(recursive=True)
+    assert {int(kernel.read_text()) for kernel in kernels} <= {process.pid for process in below}
+    return front, below
+
+
+def test_after_a_kill_nothing_is_left_running_and_the_next_run_finishes(finished):
+    expected = finished.rows()
+    front, below = held(finished)
+    front.send_signal(signal.SIGKILL)
+    front.communicate()
+    _, left = psutil.wait_procs(below, timeout=20)
+    assert not left
+    assert not list(finished.root.glob("results/demo/b_fill/*/done.json"))
+    (finished.root / "hold").unlink()
+    answer = finished.run_all("--only", "b_fill")
+    assert answer.returncode == 0, answer.stderr
+    assert "4 notebook runs, 2 to do, 2 up to date" in answer.stdout
+    assert finished.rows() == expected
+
+
+def test_an_interruption_ends_everything_and_says_how_to_go_on(finished):
+    front, below = held(finished)
+    second = finished.run_all()
+    assert second.returncode == 1
+    assert second.stderr == "Another run of profile demo is at work in this folder; wait for its end, or stop it.\n"
+    front.send_signal(signal.SIGINT)
+    _, told = front.communicate(timeout=30)
+    assert front.returncode == run.INTERRUPTED
+    assert "Interrupted; run the same command again" in told
+    assert "Traceback" not in told
+    _, left = psutil.wait_procs(below, timeout=20)
+    assert not left
+
+
+def test_figures_only_runs_the_summary_alone_and_names_missing_rows(finished):
+    before = done_times(finished)
+    missing = finished.root / "results/demo/b_fill/square-s0/rows.csv"
+    missing.unlink()
+    finished.write("config/demo.yaml", (finished.root / "config/demo.yaml").read_text().replace("2.0", "9.0"))
+    answer = finished.run_all("--figures-only")
+    assert answer.returncode == 0, answer.stderr
+    assert "Missing rows: b_fill square seed 0\n" in answer.stdout
+    assert "Missing rows: b_fill circle" not in answer.stdout
+    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(answer.stdout.split())
+    changed = {path.parent.name for path, when in done_times(finished).items() if when != before[path]}
+    assert changed == {"z_summary"}
+    assert not missing.exists()
+
+
+def test_figures_only_without_rows_is_told(project):
+    answer = project.run_all("--figures-only")
+    assert answer.returncode == 1
+    assert answer.stderr == "There are no rows of profile demo yet; run ./run_all.sh without --figures-only.\n"
+
+
+def test_fresh_removes_the_profiles_own_results_but_not_what_git_has(project, monkeypatch, capsys):
+    for path in ("results/demo/a/x.csv", "results/demo/kept.csv", "results/demo/.lock", "figures/demo/f.png",
+                 "figures/demo/kept.png", "results/lite/y.csv", "results/reference/r.csv"):  # fmt: skip
+        project.write(path, "1")
+    for arguments in ("-c init.defaultBranch=main init", "add results/demo/kept.csv figures/demo/kept.png"):
+        subprocess.run(["git", *arguments.split()], cwd=project.root, check=True, capture_output=True)
+    for name, value in (("ROOT", ""), ("RESULTS", "results"), ("FIGURES", "figures")):
+        monkeypatch.setattr(run, name, project.root / value)
+    run.remove_results("demo")
+    assert capsys.readouterr().out == "Removed 2 files: figures/demo/f.png, results/demo/a.\n"
+    left = [path.relative_to(project.root).as_posix() for top in ("results", "figures")
+            for path in sorted((project.root / top).rglob("*")) if path.is_file()]  # fmt: skip
+    assert left == ["results/demo/.lock", "results/demo/kept.csv", "results/lite/y.csv", "results/reference/r.csv",
+                    "figures/demo/kept.png"]  # fmt: skip
+    run.remove_results("demo")
+    assert capsys.readouterr().out == "There was nothing to remove.\n"
+
+
+def test_what_follows_two_dashes_goes_to_snakemake(project):
+    answer = project.run_all("--dry-run", "--", "--no-such-option")
+    assert answer.returncode == 1
+    assert "--no-such-option" in answer.stderr
+
+
+def test_results_that_cannot_be_written_are_told(project):
+    project.write("results", "a file where the folder should be")
+    answer = project.run_all()
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Cannot write into ")
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_a_read_only_results_folder_is_told(monkeypatch, tmp_path):
+    def refuse(*_arguments, **_more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"\(Permission denied\); give yourself write permission"), run.lock("demo"):
+        pass
+
+
+def test_the_lock_is_free_again_when_its_holder_is_gone(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    with (
+        run.lock("demo"),
+        open(tmp_path / "demo/.lock") as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with run.lock("demo"):
+        assert os.listdir(tmp_path / "demo") == [".lock"]
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    """The toy project as the one that `graph` in this process works on."""
+    monkeypatch.setattr(graph, "ROOT", project.root)
+    monkeypatch.setattr(graph, "LOCK", project.root / "requirements.lock")
+    monkeypatch.setattr(graph, "NOTEBOOKS", project.root / "notebooks")
+    monkeypatch.setattr(plan.config, "CONFIG", project.root / "config")
+    monkeypatch.setattr(graph, "helper_files", lambda path: [])
+    return project
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"b_fill": {"factr": 1.0}}, "config/demo.yaml: notebook b_fill has no parameter 'factr'"),
+        ({"b_fill": {"factor": "big"}}, "parameter 'factor' of b_fill is 'big' (str), but must be a float"),
+        ({"a_make": None}, "b_fill needs a_make, which config/demo.yaml does not list; add it there."),
+        ({"c_new": {}}, "There is no notebook"),
+    ],
+    ids=["unknown-parameter", "wrong-type", "needed-notebook-missing", "unknown-notebook"],
+)
+def test_a_profile_that_cannot_work_is_told_before_anything_runs(here, change, sentence):
+    path = here.root / "config/demo.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["notebooks"].update(change)
+    content["notebooks"] = {name: values for name, values in content["notebooks"].items() if values is not None}
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError) as caught:
+        plan.profile_runs("demo")
+    assert sentence in str(caught.value)
+
+
+def test_the_front_door_prints_such_a_sentence_and_exits_with_2(project):
+    project.write("config/demo.yaml", (project.root / "config/demo.yaml").read_text().replace("factor", "factr"))
+    answer = project.run_all()
+    assert answer.returncode == 2
+    assert "has no parameter 'factr'" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert not (project.root / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        ({"needs": ["b_fill"], "runs": "scenario-seed"}, "in a circle: a_make -> b_fill -> a_make"),
+        ({"needs": [], "runs": "daily"}, 'must hold "sslauth"'),
+        ({"needs": []}, 'must hold "sslauth"'),
+        ({"needs": [], "runs": "profile", "extra": 1}, 'must hold "sslauth"'),
+        ({"needs": [], "runs": "scenario-seed", "reads": ["config/gone.yaml"]}, "gone.yaml, which does not exist"),
+    ],
+)
+def test_metadata_that_cannot_work_is_told(here, about, sentence):
+    path = here.root / "notebooks/a_make.ipynb"
+    content = json.loads(path.read_text())
+    content["metadata"]["sslauth"] = about
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        plan.profile_runs("demo")
+    assert sentence in str(caught.value)
+
+
+def test_needs_and_inputs_of_every_run(here):
+    here.write("config/demo.yaml", (here.root / "config/demo.yaml").read_text().replace("[0]", "[0, 1]"))
+    runs = {made.name: made for made in plan.profile_runs("demo")}
+    assert len(runs) == 9
+    assert [needed.name for needed in runs["b_fill square seed 1"].needs] == ["a_make square seed 1"]
+    assert len(runs["z_summary"].needs) == 8
+    assert runs["a_make circle seed 1"].values == {"profile": "demo", "scenario": "circle", "seed": 1, "sides": [1, 2]}
+    assert runs["b_fill circle seed 0"].inputs == (
+        "notebooks/b_fill.ipynb", "requirements.lock",
+        "results/demo/a_make/circle-s0/done.json", "results/demo/a_make/circle-s0/rows.csv",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("gpus", "asked", "jobs"), [(0, None, 2), (1, None, 1), (4, None, 4), (4, 8, 8), (0, 1, 1)])
+def test_how_many_notebooks_run_at_once(monkeypatch, gpus, asked, jobs):
+    monkeypatch.setattr(run.gpu_slots, "gpus", lambda: ["GPU-x"] * gpus)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    assert run.jobs(run.Namespace(jobs=asked)) == jobs

@@ -1,0 +1,474 @@
+"""Encoders: torchvision's networks bit for bit, files that come back, hashes that see everything, strict encoding."""
+
+import json
+import pickle
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sslauth_utils.base import tensors
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.encoders import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    Encoder,
+    build_encoder,
+    library_encoder,
+    load_encoder,
+    load_weights,
+    save_encoder,
+    wrap,
+)
+from sslauth_utils.models.features import encode
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Nine stored images of noise."""
+    return torch.randint(0, 256, (9, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def tiny():
+    """A ResNet-18 of width 4 whose every weight and buffer was drawn at random."""
+    torch.manual_seed(0)
+    return shaken(build_encoder("resnet18", 4)).eval()
+
+
+def shaken(module):
+    """`module` with batch norms that have seen something, so that every number matters."""
+    draw = torch.Generator().manual_seed(1)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for value in (layer.weight.data, layer.running_var):
+                value.uniform_(0.5, 1.5, generator=draw)
+            for value in (layer.bias.data, layer.running_mean):
+                value.uniform_(-0.2, 0.2, generator=draw)
+    return module
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# --- architecture -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "stem", "parameters"),
+    [
+        ("resnet34", "cifar", 21_276_992),  # stated in the encoder-extraction paper's appendix
+        ("resnet18", "cifar", 11_168_832),
+        ("resnet18", "imagenet", 11_176_512),  # torchvision's 11,689,512 without 512 x 1000 + 1000
+        ("resnet50", "imagenet", 23_508_032),  # torchvision's 25,557,032 without 2048 x 1000 + 1000
+    ],
+)
+def test_number_of_parameters(arch, stem, parameters):
+    with torch.device("meta"):
+        assert count(build_encoder(arch, 64, stem)) == parameters
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
+def test_names_and_shapes_are_torchvisions(arch):
+    with torch.device("meta"):
+        ours, theirs = build_encoder(arch, 64, "imagenet").backbone, getattr(torchvision.models, arch)()
+    del theirs.fc
+    assert [(name, value.shape) for name, value in ours.state_dict().items()] == [
+        (name, value.shape) for name, value in theirs.state_dict().items()
+    ]
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_with_torchvisions_weights_it_gives_torchvisions_features(arch):
+    torch.manual_seed(3)
+    theirs = shaken(getattr(torchvision.models, arch)()).eval()
+    ours = build_encoder(arch, 64, "imagenet", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
+    load_weights(ours, theirs.state_dict(), "torchvision's weights")  # with its classifier, which is dropped
+    pixels = torch.rand(2, 3, 64, 64)
+    theirs.fc = nn.Identity()
+    normalised = torchvision.transforms.functional.normalize(pixels, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    with torch.no_grad():
+        wanted = theirs(normalised)
+        assert torch.allclose(ours(pixels), wanted, rtol=1e-5, atol=1e-6)
+        assert wanted.std() > 0.01, "features that could be told apart"
+        assert torch.equal(ours.backbone(normalised), wanted)
+
+
+def test_the_cifar_stem_is_a_small_convolution_without_pooling(pictures):
+    """BadEncoder's code: "conv1 -> 3x3 s1 p1 no bias, max-pool and fc removed"."""
+    torch.manual_seed(4)
+    theirs = torchvision.models.resnet18()
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False), nn.Identity()
+    theirs.fc = nn.Identity()
+    shaken(theirs).eval()
+    ours = build_encoder("resnet18", 64, "cifar", (0, 0, 0), (1, 1, 1)).eval()
+    load_weights(ours, theirs.state_dict(), "here")
+    with torch.no_grad():
+        assert torch.equal(ours(pictures[:2].float() / 255), theirs(pictures[:2].float() / 255))
+
+
+@pytest.mark.parametrize(("arch", "expansion"), [("resnet18", 1), ("resnet34", 1), ("resnet50", 4)])
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_width_scales_every_stage(arch, expansion, width):
+    with torch.device("meta"):
+        encoder = build_encoder(arch, width)
+    stages = [getattr(encoder.backbone, f"layer{stage}")[-1] for stage in (1, 2, 3, 4)]
+    wide = [(block.bn3 if arch == "resnet50" else block.bn2).num_features for block in stages]
+    assert encoder.backbone.conv1.out_channels == width
+    assert wide == [width * expansion * factor for factor in (1, 2, 4, 8)]
+    assert encoder.feature_dim == 8 * width * expansion
+
+
+def test_features_are_vectors_of_the_stated_length(tiny, pictures):
+    assert tiny(pictures.float() / 255).shape == (9, tiny.feature_dim) == (9, 32)
+
+
+def test_normalisation_happens_inside(tiny, pictures):
+    pixels = pictures.float() / 255
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (CIFAR10_MEAN, CIFAR10_STD))
+    with torch.no_grad():
+        assert torch.allclose(tiny(pixels), tiny.backbone((pixels - mean) / std), atol=1e-6)
+
+
+def test_same_seed_same_weights():
+    digests = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        digests.append(build_encoder("resnet18", 4).sha256())
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"arch": "resnet101"}, "Unknown architecture 'resnet101'; use resnet18, resnet34, resnet50, or library"),
+        ({"stem": "patches"}, "Unknown stem 'patches'; use cifar or imagenet."),
+        ({"width": 0}, "The width must be a whole number from 1 on, not 0."),
+        ({"width": 2.5}, "The width must be a whole number from 1 on, not 2.5."),
+    ],
+)
+def test_an_encoder_that_does_not_exist_is_told(arguments, sentence):
+    with pytest.raises(UserError) as caught:
+        build_encoder(**arguments)
+    assert sentence in str(caught.value)
+
+
+# --- other people's encoders ------------------------------------------------------------------------------------------
+
+
+class Made(nn.Module):
+    """A module that returns what a function makes of the images."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, pixels):
+        return self.make(pixels * self.scale)
+
+
+def test_any_module_that_gives_vectors_is_an_encoder(pictures):
+    module = Made(lambda x: x.mean((2, 3)))
+    encoder = wrap(module)
+    assert encoder.feature_dim == 3 and module.training, "the reader's module is left in its mode"
+    assert torch.equal(encode(encoder, pictures), encode(module, pictures))
+    shifted = wrap(module, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 1))
+    wanted = (encode(module, pictures) - 0.5) / torch.tensor([0.5, 0.25, 1])
+    assert torch.allclose(encode(shifted, pictures), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda x: x, r"\(2, 3, 32, 32\)"),
+        (lambda x: x.mean(), r"\(\)"),
+        (lambda x: x.mean((1, 2, 3)), r"\(2,\)"),
+        (lambda x: x.flatten(1)[:1], r"\(1, 3072\)"),
+        (lambda x: (x.mean((2, 3)), x), "tuple"),
+        (lambda x: {"features": x}, "dict"),
+    ],
+    ids=["map", "number", "one-number-each", "one-vector", "tuple", "dictionary"],
+)
+def test_a_module_that_gives_no_vectors_is_told(make, found):
+    with pytest.raises(UserError, match=rf"The encoder returned {found} for 2 images; .*shape \(2, D\): pool its"):
+        wrap(Made(make))
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("torchvision:shufflenet_v2_x0_5", 1024),
+        ("torchvision:mobilenet_v3_small", 576),
+        ("timm:mobilenetv3_small_050", 1024),
+    ],
+    ids=["torchvision-fc", "torchvision-classifier", "timm"],
+)
+def test_a_library_model_without_its_classifier(name, width, pictures, tmp_path):
+    torch.manual_seed(0)
+    encoder = library_encoder(name, 32, CIFAR10_MEAN, CIFAR10_STD).eval()
+    assert encoder.feature_dim == width
+    features = encode(encoder, pictures)
+    assert features.shape == (9, width)
+    save_encoder(encoder, tmp_path / "library.safetensors")
+    loaded = load_encoder(tmp_path / "library.safetensors")
+    assert loaded.sha256() == encoder.sha256()
+    assert torch.equal(encode(loaded, pictures), features)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("torchvision:resnet19", "torchvision has no model 'resnet19'"),
+        ("timm:resnet19", "timm has no model 'resnet19'"),
+        ("hub:resnet18", "Unknown library in 'hub:resnet18'; write torchvision:MODEL or timm:MODEL."),
+        ("resnet18", "Unknown library in 'resnet18'; write torchvision:MODEL or timm:MODEL."),
+        ("torchvision:", "torchvision has no model ''"),
+    ],
+)
+def test_a_library_model_that_does_not_exist_is_told(name, sentence):
+    with pytest.raises(UserError) as caught:
+        library_encoder(name)
+    assert sentence in str(caught.value)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_encoder_comes_back_from_its_file(tiny, pictures, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(tiny, path, knn_accuracy=0.75, classes=10)
+    loaded = load_encoder(path)
+    assert loaded.sha256() == tiny.sha256() and loaded.config == tiny.config and not loaded.training
+    assert loaded.feature_dim == tiny.feature_dim
+    assert torch.equal(encode(loaded, pictures), encode(tiny, pictures))
+    meta = json.loads(path.with_suffix(".json").read_text())
+    assert meta["weights_sha256"] == tiny.sha256() and meta["feature_dim"] == 32
+    assert (meta["knn_accuracy"], meta["classes"]) == (0.75, 10)
+
+
+def test_an_encoder_with_another_normalisation_comes_back_with_it(tmp_path, pictures):
+    encoder = build_encoder("resnet50", 2, "imagenet", (0.1, 0.2, 0.3), (0.7, 0.8, 0.9)).eval()
+    save_encoder(encoder, tmp_path / "x.safetensors")
+    loaded = load_encoder(tmp_path / "x.safetensors")
+    assert torch.equal(loaded.mean, encoder.mean) and torch.equal(loaded.std, encoder.std)
+    assert torch.equal(encode(loaded, pictures), encode(encoder, pictures))
+
+
+def test_a_changed_weights_file_is_refused(tiny, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(tiny, path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="the file was changed or damaged; get or make it again"):
+        load_encoder(path)
+
+
+def test_a_pickle_offered_as_weights_is_refused(tiny, tmp_path):
+    path = tmp_path / "encoder.pth"
+    torch.save(tiny.state_dict(), path)
+    for read in (load_encoder, tensors.read_safetensors):
+        with pytest.raises(UserError, match="is a pickle"):
+            read(path)
+    path.write_bytes(pickle.dumps({"conv1.weight": 1}))
+    with pytest.raises(UserError, match="is a pickle"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("config", [None, {}, {"width": 4}])
+def test_a_file_that_does_not_say_what_it_holds_is_told(tiny, tmp_path, config):
+    path = tmp_path / "encoder.safetensors"
+    tensors.save(path, tiny.state_dict(), {"config": config})
+    with pytest.raises(UserError, match=r"encoder\.json does not say which architecture the weights are of"):
+        load_encoder(path)
+
+
+def test_weights_of_another_architecture_are_told(tiny, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    tensors.save(path, tiny.state_dict(), {"config": {"arch": "resnet34", "width": 4}})
+    with pytest.raises(UserError, match=r"encoder\.safetensors do not fit this encoder \(missing .* and \d+ more\)"):
+        load_encoder(path)
+
+
+def _without(weights, name):
+    return {other: value for other, value in weights.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: _without(w, "conv1.weight"), "(missing conv1.weight)"),
+        (lambda w: _without(_without(w, "bn1.bias"), "bn1.running_var"), "(missing bn1.bias and 1 more)"),
+        (lambda w: w | {"head.weight": torch.ones(2)}, "(unknown head.weight)"),
+        (lambda w: w | {"conv1.weight": torch.ones(5, 3, 3, 3)}, "(wrong shape in conv1.weight)"),
+        (lambda w: _without(w, "bn1.bias") | {"bn1.beta": torch.ones(4)}, "(missing bn1.bias; unknown bn1.beta)"),
+        (lambda w: {f"module.{name}": value for name, value in w.items()}, "more; unknown module.conv1.weight and"),
+        (lambda w: {}, "(missing conv1.weight and 99 more)"),
+    ],
+    ids=["missing", "two-missing", "unknown", "shape", "renamed", "prefix", "empty"],
+)
+def test_weights_that_do_not_fit_are_told_and_change_nothing(tiny, change, told):
+    before = tiny.sha256()
+    with pytest.raises(UserError) as caught:
+        load_weights(tiny, change(tiny.backbone.state_dict()), "shared.safetensors")
+    assert str(caught.value).startswith("The weights in shared.safetensors do not fit this encoder (")
+    assert told in str(caught.value) and str(caught.value).endswith("; check architecture and width.")
+    assert tiny.sha256() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w,
+        lambda w: w | {"fc.weight": torch.ones(10, 32), "fc.bias": torch.ones(10)},
+        lambda w: w | {"classifier.weight": torch.ones(10, 32)},
+        lambda w: {name: value for name, value in w.items() if not name.endswith("num_batches_tracked")},
+    ],
+    ids=["as-they-are", "torchvision-classifier", "other-classifier", "without-counters"],
+)
+def test_weights_that_fit_are_taken(tiny, pictures, change):
+    other = build_encoder("resnet18", 4).eval()
+    load_weights(other, change(tiny.backbone.state_dict()), "here")
+    assert torch.equal(encode(other, pictures), encode(tiny, pictures))
+
+
+# --- the hash ---------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_bit_of_every_weight_and_buffer_counts(data):
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet18", 1)
+    before = encoder.sha256()
+    state = encoder.state_dict()
+    content = state[data.draw(st.sampled_from(sorted(state)), "tensor")].reshape(-1).view(torch.uint8)
+    place, bit = data.draw(st.integers(0, len(content) - 1), "byte"), data.draw(st.integers(0, 7), "bit")
+    content[place] ^= 1 << bit  # a view of the encoder's own memory
+    assert encoder.sha256() != before
+    content[place] ^= 1 << bit
+    assert encoder.sha256() == before
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_the_normalisation_counts(tiny, name):
+    before = tiny.sha256()
+    getattr(tiny, name)[0, 1, 0, 0] += 1e-7
+    assert tiny.sha256() != before
+
+
+def test_what_does_not_change_the_features_does_not_count(tiny):
+    before = tiny.sha256()
+    assert tiny.to(memory_format=torch.channels_last).sha256() == before
+    assert tiny.train().requires_grad_(False).sha256() == before
+    assert not tiny.backbone.layer1[0].conv1.weight.is_contiguous()
+
+
+def test_a_cast_is_another_encoder_to_the_hash(tiny):
+    before = tiny.sha256()
+    assert tiny.half().sha256() != before
+    assert tiny.float().sha256() != before, "rounded weights stay rounded"
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------------
+
+
+def test_stored_and_float_pixels_give_the_same_features(tiny, pictures):
+    assert torch.equal(encode(tiny, pictures), encode(tiny, pictures.float() / 255))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 9, 1000])
+def test_features_do_not_depend_on_the_batch(tiny, pictures, batch_size):
+    together = encode(tiny, pictures)
+    assert torch.allclose(encode(tiny, pictures, batch_size), together, rtol=1e-5, atol=1e-6)
+    assert together.dtype == torch.float32 and together.device.type == "cpu" and not together.requires_grad
+
+
+def test_features_of_an_image_do_not_depend_on_its_neighbours(tiny, pictures):
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(5))
+    assert torch.allclose(encode(tiny, pictures[order]), encode(tiny, pictures)[order], rtol=1e-5, atol=1e-6)
+
+
+def test_encoding_again_gives_the_same_bits(tiny, pictures):
+    assert torch.equal(encode(tiny, pictures), encode(tiny, pictures))
+
+
+def test_modules_that_a_reader_froze_stay_frozen(tiny, pictures):
+    mixed = tiny.train()
+    frozen = [module for module in mixed.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in frozen:
+        module.eval()
+    before = {name: module.training for name, module in mixed.named_modules()}
+    encode(mixed, pictures)
+    assert {name: module.training for name, module in mixed.named_modules()} == before
+    assert set(before.values()) == {True, False}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_encoding_uses_eval_mode_and_leaves_the_encoder_as_it_was(tiny, pictures, training):
+    expected, before = encode(tiny, pictures), tiny.sha256()
+    tiny.train(training)
+    assert torch.equal(encode(tiny, pictures), expected)
+    assert tiny.training is training and tiny.backbone.bn1.training is training
+    assert tiny.sha256() == before, "batch-norm statistics moved"
+
+
+def test_the_mode_comes_back_after_an_error(tiny, pictures):
+    tiny.train()
+    with torch.no_grad():
+        tiny.backbone.conv1.weight[0] = float("nan")
+    with pytest.raises(UserError, match="NaN or infinite features for 9 of 9 images"):
+        encode(tiny, pictures)
+    assert tiny.training and torch.is_grad_enabled()
+
+
+def test_encoding_is_strict_even_inside_autocast_and_puts_the_switches_back(tiny, pictures):
+    expected = encode(tiny, pictures)
+    matmul = torch.backends.cuda.matmul
+    before, matmul.allow_tf32 = matmul.allow_tf32, True
+    seen = []
+    tiny.backbone.register_forward_hook(lambda *_: seen.append((matmul.allow_tf32, torch.is_autocast_enabled("cpu"))))
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(encode(tiny, pictures), expected)
+            assert torch.is_autocast_enabled("cpu")
+        assert seen == [(False, False)] and matmul.allow_tf32 is True
+    finally:
+        matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_encoder_of_another_type_is_run_in_it(tiny, pictures, dtype):
+    expected = encode(tiny, pictures)
+    features = encode(tiny.to(dtype), pictures)
+    assert features.dtype == torch.float32
+    assert torch.allclose(features, expected, rtol=0.05, atol=0.05)
+    assert dtype == torch.float64 or not torch.equal(features, expected)
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 3, 32, 32), (3, 32, 32), (2, 1, 32, 32), (2, 32, 32, 3)], ids=["none", "one-image", "grey", "last"]
+)
+def test_what_is_no_batch_of_images_is_told(tiny, shape):
+    with pytest.raises(UserError) as caught:
+        encode(tiny, torch.zeros(shape, dtype=torch.uint8))
+    assert str(caught.value) == (
+        f"Images to encode must have shape (N, 3, H, W) with N at least 1, not {shape}."
+    )
+
+
+def test_an_encoder_without_weights_can_be_encoded_with(pictures):
+    assert encode(nn.Flatten(), pictures).shape == (9, 3 * 32 * 32)
+
+
+def test_config_says_how_the_encoder_was_built():
+    encoder = build_encoder("resnet34", 2, "imagenet", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert isinstance(encoder, Encoder)
+    assert build_encoder(**encoder.config).config == encoder.config == {
+        "arch": "resnet34", "width": 2, "stem": "imagenet", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
+    }  # fmt: skip

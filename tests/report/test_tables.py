@@ -1,0 +1,23 @@
+"""The report's tables of attacks, by their cells."""
+
+from claims_world import TAU, world
+
+from sslauth_utils.report.tables import utility_table
+from sslauth_utils.study.rows import select
+
+
+def test_the_ablation_s_table_has_a_line_a_weight_with_task_and_keys():
+    rows, measures = (world("demo")["13_utility_loss", kind].copy() for kind in ("rows", "measures"))
+    gone = (measures["quantity"] == "destroyed") & (measures["strength"] == 0) & (measures["scenario"] == "cifar10")
+    measures.loc[gone, "value"] = 1.0
+    heading, _, table = utility_table(rows, measures, TAU)
+    assert heading == "What holds the keys" and table.columns.name is None, "a name would be a column of the page"
+    assert table[["scenario", "λ2"]].drop_duplicates().shape[0] == len(table) == 6
+    line = select(table.rename(columns={"λ2": "strength"}), {"scenario": "cifar10", "strength": 0}).iloc[0]
+    assert line["encoders destroyed %"] == 100 and table["encoders destroyed %"].sum() == 100
+    for keys, scheme in (("ood", "DCmp"), ("id", "Trans")):
+        where = {"scenario": "cifar10", "strength": 0, "keys": keys, "scheme": scheme}
+        mean = 100 * select(rows, where)["similarity"].mean()
+        assert float(line[f"{scheme} agreement, {keys.upper()} keys %"].split()[0]) == round(mean, 2)
+    attack = {"scenario": "cifar10", "strength": 0, "quantity": "attack success"}
+    assert line["attack success %"] == round(100 * select(measures, attack)["value"].mean(), 1)

@@ -1,0 +1,185 @@
+"""Profiles: all shipped ones fit the notebooks, and a faulty one is told in one sentence."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import NOTEBOOKS
+from sslauth_utils.engine import plan
+from sslauth_utils.models.encoders import PIXEL_STATS, build_encoder
+from sslauth_utils.models.simclr import SimCLRSettings
+from sslauth_utils.study import parameters
+from sslauth_utils.study.profiles import load_profile, profile_names
+
+SHIPPED = ["demo", "gpu", "lite", "paper", "smoke"]
+PRETRAIN, ENROL = "01_pretrain_encoders", "02_enrol_keys"
+GOOD = """
+seeds: [0, 2]
+scenarios:
+  cifar10: {key_data: photos, size: 32}
+  imagenet: {key_data: shapes}
+notebooks:
+  enrol: {n_keys: 100, key_data: scenario}
+  resize: {size: scenario}
+"""
+
+
+@pytest.fixture
+def write(monkeypatch, tmp_path):
+    """Writes config/tiny.yaml into a configuration folder of the test's own."""
+    monkeypatch.setattr(config, "CONFIG", tmp_path)
+
+    def write(text):
+        (tmp_path / "tiny.yaml").write_text(text, encoding="utf-8")
+        (tmp_path / "claims.yaml").write_text("[]")
+
+    return write
+
+
+def test_the_shipped_profiles():
+    assert profile_names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_profile_fits_the_notebooks(name):
+    runs = plan.profile_runs(name)
+    profile = load_profile(name)
+    per_cell = len(profile.scenarios) * len(profile.seeds)
+    assert {run.notebook for run in runs} == set(profile.notebooks)
+    assert sum(run.notebook == "05_pruning" for run in runs) == per_cell
+    assert not [value for run in runs for value in run.values.values() if value == "scenario"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_profiles_have_the_same_notebooks_with_the_same_parameters(name):
+    demo, other = load_profile("demo"), load_profile(name)
+    assert list(other.notebooks) == list(demo.notebooks)
+    for notebook, values in demo.notebooks.items():
+        assert list(other.notebooks[notebook]) == list(values), notebook
+    assert list(other.scenarios) == (["cifar10"] if name == "gpu" else ["cifar10", "imagenet"])
+
+
+def test_gpu_differs_from_lite_s_cifar10_half_in_the_encoder_and_the_number_of_disguised_attacks():
+    gpu, lite = load_profile("gpu"), load_profile("lite")
+    assert gpu.scenarios["cifar10"] == lite.scenarios["cifar10"] | {"disguise_targets": ["stl10"]}
+    assert {name for name in gpu.notebooks if gpu.notebooks[name] != lite.notebooks[name]} == {PRETRAIN}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_profile_states_every_parameter(name):
+    profile = load_profile(name)
+    for notebook, values in profile.notebooks.items():
+        asked = set(parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb")) - {"profile", "scenario", "seed"}
+        assert asked == set(values) - {"scenario", "seed"}, f"{notebook} of {name}"
+
+
+@pytest.mark.parametrize("notebook", list(load_profile("demo").notebooks))
+def test_demo_values_are_the_notebooks_own_defaults(notebook):
+    defaults = parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb")
+    once = plan.notebook_info(NOTEBOOKS / f"{notebook}.ipynb").runs == "profile"
+    given = load_profile("demo").parameters(notebook, None if once else defaults["scenario"], defaults.get("seed", 0))
+    assert given == defaults
+    assert {name: type(value) for name, value in given.items()} == {
+        name: type(value) for name, value in defaults.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "scenario"), [(name, scenario) for name in SHIPPED for scenario in load_profile(name).scenarios]
+)
+def test_settings_of_a_profile_are_ones_that_the_helpers_take(name, scenario):
+    values = load_profile(name).parameters(PRETRAIN, scenario)
+    fields = {field.name for field in dataclasses.fields(SimCLRSettings)}
+    recipe = SimCLRSettings(**{key: value for key, value in values.items() if key in fields})
+    assert recipe.epochs == values["epochs"] and recipe.temperature == values["temperature"]
+    mean, std = PIXEL_STATS[values["pixel_stats"]]
+    assert build_encoder(values["arch"], 1, values["stem"], mean, std).config["arch"] == values["arch"]
+    enrolment = load_profile(name).parameters(ENROL, scenario)
+    assert enrolment["tau"] == 0.995 and set(enrolment["objectives"]) == {"ini", "max", "min"}
+    assert enrolment["key_data"] != values["pretrain_data"], "keys are out of distribution (§5.1)"
+
+
+def test_the_two_scenarios_swap_their_data_sets():
+    """§5.1: "Then, we swapped the distributions of their corresponding key samples." """
+    for name in ("demo", "smoke"):
+        scenarios = load_profile(name).scenarios
+        assert scenarios["cifar10"]["pretrain_data"] == scenarios["imagenet"]["key_data"]
+        assert scenarios["imagenet"]["pretrain_data"] == scenarios["cifar10"]["key_data"]
+
+
+def test_the_paper_profile_has_the_paper_s_numbers():
+    profile = load_profile("paper")
+    pretraining, enrolment = profile.parameters(PRETRAIN, "cifar10"), profile.parameters(ENROL, "cifar10")
+    assert (pretraining["arch"], pretraining["width"]) == ("resnet50", 64)
+    assert (enrolment["n_keys"], enrolment["generator_steps"]) == (100, 1000)
+    assert {round(rate / 10, 1) for rate in range(1, 10)} <= set(profile.notebooks["05_pruning"]["rates"])
+    assert {2, 3} <= set(profile.notebooks["08_precision_loss"]["decimals"])
+    assert profile.parameters(PRETRAIN, "imagenet")["weights_file"].endswith(".safetensors")
+    assert len(profile.seeds) > 1
+
+
+def test_scenario_values_are_filled_in(write):
+    write(GOOD)
+    profile = load_profile("tiny")
+    assert profile.seeds == [0, 2] and profile_names() == ["tiny"]
+    assert profile.parameters("enrol", "imagenet", 2) == {
+        "profile": "tiny", "scenario": "imagenet", "seed": 2, "n_keys": 100, "key_data": "shapes",
+    }  # fmt: skip
+    assert profile.parameters("resize", "cifar10")["size"] == 32
+    assert profile.notebooks["enrol"]["key_data"] == "scenario", "filling in changed the profile itself"
+    assert profile.parameters("enrol") == {"profile": "tiny", "n_keys": 100, "key_data": "scenario"}
+
+
+@pytest.mark.parametrize(
+    ("notebook", "scenario", "sentence"),
+    [
+        ("07_imitation", "cifar10", "Profile tiny has no notebook '07_imitation'; it has enrol, resize."),
+        ("enrol", "svhn", "Profile tiny has no scenario 'svhn'; it has cifar10, imagenet."),
+        ("resize", "imagenet", "config/tiny.yaml: scenario imagenet lacks the value 'size'."),
+    ],
+    ids=["notebook", "scenario", "value"],
+)
+def test_what_a_profile_does_not_have_is_told(write, notebook, scenario, sentence):
+    write(GOOD)
+    with pytest.raises(UserError) as caught:
+        load_profile("tiny").parameters(notebook, scenario)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("name", ["huge", "claims", "findings", "", "../demo"])
+def test_an_unknown_profile_is_told(name):
+    with pytest.raises(UserError) as caught:
+        load_profile(name)
+    assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, gpu, lite, paper, smoke."
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text + "  bad: [1, 2", "tiny.yaml is not readable as YAML: "),
+        (lambda text: text.replace("  resize", "\tresize"), "tiny.yaml is not readable as YAML: "),
+        (lambda text: "", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
+        (lambda text: "- demo", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
+        (lambda text: text + "speed: fast\n", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
+        (lambda text: text.replace("seeds: [0, 2]", ""), "tiny.yaml must have exactly the sections"),
+        (lambda text: text.replace("[0, 2]", "3"), "tiny.yaml: section seeds must be a non-empty list."),
+        (lambda text: text.replace("[0, 2]", "[]"), "tiny.yaml: section seeds must be a non-empty list."),
+        (lambda text: text.replace("[0, 2]", "[-1]"), "seeds must be whole numbers from 0 on, not [-1]."),
+        (lambda text: text.replace("[0, 2]", "[one]"), "seeds must be whole numbers from 0 on, not ['one']."),
+        (lambda text: yaml.safe_dump(yaml.safe_load(text) | {"notebooks": None}),
+         "tiny.yaml: section notebooks must be a non-empty dict."),
+        (lambda text: text.replace("{n_keys: 100, key_data: scenario}", ""),
+         "tiny.yaml: notebooks.enrol must hold names and values, not None; write {} for none."),
+        (lambda text: text.replace("{key_data: shapes}", "shapes"),
+         "tiny.yaml: scenarios.imagenet must hold names and values, not 'shapes'; write {} for none."),
+    ],
+    ids=["open-bracket", "tab", "empty", "list", "unknown-section", "missing-section", "seeds-number", "no-seeds",
+         "negative-seed", "text-seed", "no-notebooks", "notebook-without-values", "scenario-without-values"],
+)  # fmt: skip
+def test_a_faulty_profile_is_told(write, change, sentence):
+    write(change(GOOD))
+    with pytest.raises(UserError) as caught:
+        load_profile("tiny")
+    assert sentence in str(caught.value)
