@@ -36,4 +36,4 @@ for job in JOBS:
             + (f" --scenario {job['scenario']} --seed {job['seed']}" if job["scenario"] else ""),
         # exec: no shell stays between Snakemake and the wrapper, so that the leash holds.
         shell:
-            "exec {PYTHON:q} -m sslauth_utils.base.leash {PID} sslauth_utils.engine.execute {params.which}"
+            "exec {PYTHON:q} -m sslauth_utils.base.leash --fork {PID} sslauth_utils.engine.execute {params.which}"

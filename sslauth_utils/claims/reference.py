@@ -4,8 +4,9 @@
     python -m sslauth_utils.claims.reference lite --restore
 
 The first copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
-(one compressed CSV each), the encoders (safetensors with their JSON), and where they
-came from (``provenance.json``). Figures and report are committed where they lie.
+(one compressed CSV each), the encoders (safetensors with their JSON), and where every run
+came from (``runs.csv``, with the packages' versions in ``versions.json``). Figures and report are
+committed where they lie.
 The second lays the reference's rows out as if the profile had been run, so that
 ``./run_all.sh --profile lite --figures-only`` redraws the reference figures on any machine.
 """
@@ -20,9 +21,16 @@ from typing import Any
 import pandas as pd
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.files import atomic, read_json, write_json, write_text
+from sslauth_utils.base.files import atomic, read_json, sha256_json, write_json, write_rows, write_text
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.profiles import PRETRAIN
 from sslauth_utils.study.rows import load_rows
+
+#: columns of runs.csv
+PROVENANCE = (
+    "notebook", "scenario", "seed", "finished", "seconds", "peak_memory_mb", "commit", "uncommitted_changes",
+    "versions", "processor", "threads", "gpu", "made_from_sha256", "rows_sha256", "measures_sha256",
+)  # fmt: skip
 
 
 def freeze(profile: str, results: Path = RESULTS) -> Path:
@@ -34,7 +42,7 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     run, target = results / profile, results / "reference" / profile
     if not (run / "summary.csv").is_file():
         raise UserError(f"results/{profile} holds no summary.csv; finish ./run_all.sh --profile {profile} first.")
-    finished = sorted(run.glob("01_pretrain_encoders/*/done.json"))
+    finished = [read_json(path) for path in sorted(run.glob("*/**/done.json"))]
     working = target.with_name(f"{profile}.new")  # the old reference stays until the new one is whole
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
@@ -47,28 +55,46 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
                 with atomic(working / f"{folder.name}{ending}.csv.gz") as temporary:
                     temporary.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     for done in finished:
-        made = _encoder_of(read_json(done)["parameters"], run / "artifacts", done.parent.name)
-        for suffix in (".safetensors", ".json"):
-            path = working / "encoders" / f"{done.parent.name}{suffix}"
-            path.parent.mkdir(exist_ok=True)
-            shutil.copyfile(made / f"encoder{suffix}", path)
-    provenance = read_json(finished[0])
-    machine = {name: value for name, value in provenance["machine"].items() if name != "system"}
-    write_json(working / "provenance.json", {"versions": provenance["versions"], "machine": machine})
+        if done["notebook"] == PRETRAIN:
+            _copy_encoder(done, run / "artifacts", working / "encoders" / f"{done['scenario']}-s{done['seed']}.json")
+    _write_provenance(finished, working)
     shutil.rmtree(target, ignore_errors=True)
     working.rename(target)
     return target
 
 
-def _encoder_of(parameters: dict[str, Any], artifacts: Path, which: str) -> Path:
-    """The artifact that a run of 01_pretrain_encoders with these parameters left: others may lie beside it."""
-    made = [path for path in artifacts.glob(f"encoder-{which}-*") if (path / "encoder.json").is_file()]
-    # but for the device: the encoder may have been handed over by `reference_encoders`
-    asked = {path: {**read_json(path / "encoder.json")["settings"], "device": parameters["device"]} for path in made}
-    mine = [path for path in made if asked[path].items() <= parameters.items()]
-    if not mine:
-        raise UserError(f"The encoder {which} of this run is no longer in {artifacts}; run the profile again.")
-    return max(mine, key=lambda path: path.stat().st_mtime)
+def _copy_encoder(done: dict[str, Any], artifacts: Path, target: Path) -> None:
+    """The encoder that a run of 01_pretrain_encoders left: its weights, and its facts with its accuracies."""
+    kinds = ("encoder-", "accuracies-")
+    folders = [artifacts / name for kind in kinds for name in done["artifacts"] if name.startswith(kind)]
+    if len(folders) != len(kinds) or not all(folder.is_dir() for folder in folders):
+        raise UserError(f"The encoder {target.stem} of this run is no longer in {artifacts}; run the profile again.")
+    encoder, accuracies = folders
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(encoder / "encoder.safetensors", target.with_suffix(".safetensors"))
+    write_json(target, read_json(encoder / "encoder.json") | read_json(accuracies / "accuracies.json"))
+
+
+def _write_provenance(finished: list[dict[str, Any]], folder: Path) -> None:
+    """One line for every run: which code, packages and machine made it, how long it took, and what it left."""
+    lines, versions = [], {}
+    for done in finished:
+        key = sha256_json(done["versions"])[:12]
+        versions[key] = done["versions"]
+        digests = {Path(path).name: digest for path, digest in done["outputs"].items()}
+        git, machine = done["git"] or {}, done["machine"]
+        lines.append({
+            "notebook": done["notebook"], "scenario": done["scenario"], "seed": done["seed"],
+            "finished": done["finished"], "seconds": done["seconds"], "peak_memory_mb": done["peak_memory_mb"],
+            "commit": git.get("commit"), "uncommitted_changes": git.get("dirty"), "versions": key,
+            "processor": machine["processor"], "threads": machine["threads"], "gpu": machine["gpu"],
+            "made_from_sha256": done["fingerprint"], "rows_sha256": digests.get("rows.csv"),
+            "measures_sha256": digests.get("measures.csv"),
+        })  # fmt: skip
+    write_rows(
+        folder / "runs.csv", sorted(lines, key=lambda line: (line["notebook"], str(line["scenario"]))), PROVENANCE
+    )
+    write_json(folder / "versions.json", versions)
 
 
 def restore(profile: str, results: Path = RESULTS) -> Path:
@@ -123,7 +149,9 @@ def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", help="whose finished run")
-    parser.add_argument("--restore", action="store_true", help="the other way: the reference's rows to results/<profile>")
+    parser.add_argument(
+        "--restore", action="store_true", help="the other way: the reference's rows to results/<profile>"
+    )
     options = parser.parse_args()
     try:
         folder = restore(options.profile) if options.restore else freeze(options.profile)

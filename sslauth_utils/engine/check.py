@@ -1,4 +1,4 @@
-"""What ``run_tests.sh`` runs: lint, then all tests, in the suite's environment.
+"""What ``run_tests.sh`` runs: lint, the rooms' directions, then the tests, in the suite's environment.
 
 Standard library only, like ``sslauth_utils.engine.front``.
 """
@@ -10,9 +10,10 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import ROOT
 from sslauth_utils.engine import environment
 
-HELP = """usage: run_tests.sh [PYTEST ARGUMENT ...]
+HELP = """usage: run_tests.sh [--all] [PYTEST ARGUMENT ...]
 
-Lint and all tests. Arguments go to pytest: tests/test_keys.py, -k pruning, -x."""
+Lint, the directions of imports between rooms, and the tests; with --all those that take long, too.
+Arguments go to pytest: tests/schemes, -k pruning, -x."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,9 +28,13 @@ def main(arguments: list[str]) -> int:
         return 1
     # Two workers with one thread each: files side by side, not threads that wait for each other.
     variables = {**environment.clean_variables(), "OMP_NUM_THREADS": "1"}
+    commands = (
+        ["-m", "ruff", "check", "."],
+        ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-logo"],
+        ["-m", "pytest", "-n", "2", "--dist", "loadfile", *arguments],
+    )
     codes = [
-        subprocess.run([python, "-m", *command], cwd=ROOT, env=variables, check=False).returncode
-        for command in (["ruff", "check", "."], ["pytest", "-n", "2", "--dist", "loadfile", *arguments])
+        subprocess.run([python, *command], cwd=ROOT, env=variables, check=False).returncode for command in commands
     ]
     return int(any(codes))
 

@@ -1,4 +1,4 @@
-"""About how long a plan takes, and what of it comes from the cache: from earlier runs of this profile, or the reference's."""
+"""How long a plan takes and what comes from the cache, by earlier runs of the profile or by the reference's."""
 
 import csv
 import heapq

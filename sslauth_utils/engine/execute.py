@@ -33,8 +33,8 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 TAIL_LINES = 12
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-#: glibc gives large blocks back to the system when they are freed, asks for them anew at the next training step, and the
-#: system clears every page each time: a fifth of the time of pre-training on two cores. Other C libraries ignore these.
+#: glibc gives large blocks back to the system when they are freed and asks for them anew at the next training step, and
+#: the system clears every page each time: a fifth of the time of pre-training. Other C libraries ignore it.
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
@@ -180,20 +180,27 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None, fingerprint: str) 
 
 
 def _kernel_environment(folder: Path, gpu: str | None, temporary: str) -> dict[str, str]:
-    python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         RUN_DIR: str(folder),
+        **shared_variables(),
+        "CUDA_VISIBLE_DEVICES": gpu or "",
+        # Neither the user's start-up scripts nor a home that cannot be written matter.
+        "IPYTHONDIR": f"{temporary}/ipython",
+        "JUPYTER_RUNTIME_DIR": temporary,
+    }
+
+
+def shared_variables() -> dict[str, str]:
+    """Environment variables that are the same for all notebooks' processes."""
+    python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
         "SSLAUTH_THREADS": str(threads()),
         **{name: str(threads()) for name in THREAD_VARIABLES},
         **KEEP_FREED_MEMORY,
-        "CUDA_VISIBLE_DEVICES": gpu or "",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS may sum in a different order each time
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
-        # Neither the user's start-up scripts nor a home that cannot be written matter.
-        "IPYTHONDIR": f"{temporary}/ipython",
-        "JUPYTER_RUNTIME_DIR": temporary,
     }
 
 

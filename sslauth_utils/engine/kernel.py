@@ -23,5 +23,5 @@ class OwnKernelManager(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        arguments = leash.command("ipykernel_launcher", "-f", "{connection_file}")
+        arguments = leash.command("ipykernel_launcher", "-f", "{connection_file}", fork=True)
         return KernelSpec(argv=arguments, display_name="Python 3", language="python")

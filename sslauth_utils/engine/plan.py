@@ -1,8 +1,8 @@
 """What runs again: the runs whose rows are not there, or depend on something that has changed since.
 
-All that a run's rows depend on is `made_from`: its values, the meaning of its code (`base.fingerprint`), the user's data, the
-files that it reads, and the rows that it needs. A run that succeeded leaves that in its ``done.json``; what differs now is
-the reason to run it again. Snakemake is told which runs these are and decides nothing itself.
+All that a run's rows depend on is `made_from`: its values, the meaning of its code (`base.fingerprint`), the user's
+data, the files that it reads, and the rows that it needs. A run that succeeded leaves that in its ``done.json``; what
+differs now is the reason to run it again. Snakemake is told which runs these are and decides nothing itself.
 """
 
 import json
@@ -62,7 +62,7 @@ def _files(reads: Sequence[str]) -> list[str]:
 
 
 def _outputs_hash(run: Run) -> str | None:
-    """What a run that is needed left: the hash of its rows and measures; of one without rows, of what it was made from."""
+    """Of what a needed run left: the hash of its rows and measures; without rows, of what it was made from."""
     if run.scenario:
         tables = [ROOT / run.folder / name for name in ("rows.csv", "measures.csv")]
         found = [sha256_file(path) if path.is_file() else None for path in tables]

@@ -18,9 +18,11 @@ from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
 from sslauth_utils.engine import execute, front, gpu_slots, graph, plan
 from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
+from sslauth_utils.engine.warm import warm
 from sslauth_utils.report.terminal import claims_table
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
+FEW = 3  # notebooks from which on a warm process pays
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -255,8 +257,9 @@ def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: E
     for run in runs:
         (ROOT / run.folder / "status.json").unlink(missing_ok=True)
     progress = Progress(runs, expected.seconds, jobs(options))
-    with open(log_path, "w", encoding="utf-8") as log:
-        process = subprocess.Popen(snakemake(options, todo), cwd=ROOT, env=variables,
+    shared = execute.shared_variables()
+    with warm(shared, len(runs) >= FEW) as known, open(log_path, "w", encoding="utf-8") as log:
+        process = subprocess.Popen(snakemake(options, todo), cwd=ROOT, env=variables | known,
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
         try:
             while process.poll() is None:

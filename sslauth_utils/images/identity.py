@@ -21,7 +21,7 @@ def set_name(path: Path) -> tuple[str, str]:
 
 
 def data_files(*names: str) -> list[list[Any]]:
-    """What the user's own files for these data sets are; [] for sets that come with a package or are downloaded by hash.
+    """What the user's own files for these data sets are; [] for sets of a package or that are downloaded by hash.
 
     Array files by name and SHA-256; folders of images by the path, size and time of every file.
     """

@@ -6,6 +6,7 @@ downloads. ``docs/data.md`` lists the names and the file formats.
 """
 
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_file
+from sslauth_utils.base.fingerprint import combined, meanings
 from sslauth_utils.base.paths import DATA, ROOT, user_data
 from sslauth_utils.images.arrays import list_folder, read_files, read_npz, read_zip
 from sslauth_utils.images.cache import cached
@@ -101,9 +103,15 @@ def _check(split: str, size: int, count: int | None, seed: int) -> None:
 
 
 def _embedded(name: str, split: str, size: int, count: int | None) -> Pixels:
-    if name == "embedded_shapes" and count is not None:  # drawn, so there are as many as asked for
-        return EMBEDDED[name](split, size, max(count, SHAPES_COUNT[split]))
-    return EMBEDDED[name](split, size)
+    """Drawn or cut out once: that takes a second, which an attack would pay six times."""
+    drawn = SHAPES_COUNT[split]
+    if name == "embedded_shapes" and count is not None:  # there are as many as asked for
+        drawn = max(count, drawn)
+    packages = {package: version(package) for package in ("matplotlib", "numpy", "scikit-image", "scikit-learn")}
+    code = combined(meanings(["sslauth_utils.images.embedded"]))
+    source = {"embedded": name, "split": split, "drawn": drawn, "code": code, **packages}
+    more = (drawn,) if name == "embedded_shapes" else ()
+    return cached(source, size, lambda: EMBEDDED[name](split, size, *more))
 
 
 def _images(pixels: Pixels, name: str, source: str) -> Images:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
+from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.resnet import _BLOCKS, ResNet
+from sslauth_utils.models.resnet import BLOCKS, STEMS, ResNet
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -68,18 +69,17 @@ def build_encoder(
     Args:
         arch: resnet18, resnet34 or resnet50.
         width: channels of the first stage; 64 is He et al.'s. D is 8 x width (32 x for resnet50).
-        stem: cifar (3x3 convolution, no pooling) or imagenet (7x7 stride 2, max-pooling).
+        stem: cifar (3x3 convolution, no pooling), strided (the same with stride 2) or imagenet (7x7 stride 2,
+            max-pooling).
         mean, std: pixel normalisation per channel, in units of the [0, 1] range.
 
     Raises:
         UserError: unknown architecture or stem, or a width below 1.
     """
-    if arch not in _BLOCKS:
-        raise UserError(f"Unknown architecture {arch!r}; use {', '.join(_BLOCKS)}, or library_encoder for others.")
-    if stem not in ("cifar", "imagenet"):
-        raise UserError(f"Unknown stem {stem!r}; use cifar or imagenet.")
-    if not isinstance(width, int) or width < 1:
-        raise UserError(f"The width must be a whole number from 1 on, not {width!r}.")
+    if arch not in BLOCKS:
+        raise UserError(f"Unknown architecture {arch!r}; use {', '.join(BLOCKS)}, or library_encoder for others.")
+    check_choice("The stem", stem, STEMS)
+    check_whole("The width", width, 1)
     backbone = ResNet(arch, width, stem)
     config = {"arch": arch, "width": width, "stem": stem, "mean": list(mean), "std": list(std)}
     return Encoder(backbone, backbone.feature_dim, mean, std, config)

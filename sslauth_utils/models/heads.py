@@ -10,7 +10,6 @@ from tqdm.auto import tqdm
 
 from sslauth_utils.base.checks import check_number, check_whole
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.schemes.similarity import normalise
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
         torch.manual_seed(settings.seed)
         model = build_classifier(features.shape[1], classes).to(features.device).train()
         order = torch.randperm(len(features)).to(features.device)
-        features, labels = normalise(features.float())[order], labels.to(features.device)[order]
+        features, labels = F.normalize(features.float(), dim=1)[order], labels.to(features.device)[order]
         adam = torch.optim.Adam(model.parameters(), settings.learning_rate, fused=True)
         for _ in tqdm(range(settings.epochs), desc="classifier", unit="epoch", leave=False, mininterval=1):
             for batch, truth in zip(
@@ -84,4 +83,4 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
 def predict(classifier: nn.Module, features: Tensor) -> Tensor:
     """Predicted classes, int64 (N,), on the CPU, of float features (N, D)."""
     where = next(classifier.parameters()).device
-    return classifier(normalise(features.float()).to(where)).argmax(dim=1).cpu()
+    return classifier(F.normalize(features.float(), dim=1).to(where)).argmax(dim=1).cpu()

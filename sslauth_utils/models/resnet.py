@@ -39,28 +39,32 @@ def _bottleneck(before: int, planes: int, stride: int) -> list[tuple[int, int, i
 
 
 #: shapes of a block's convolutions, its output channels as a multiple of `planes`, blocks in the four stages
-_BLOCKS = {
+BLOCKS = {
     "resnet18": (_basic, 1, (2, 2, 2, 2)),
     "resnet34": (_basic, 1, (3, 4, 6, 3)),
     "resnet50": (_bottleneck, 4, (3, 4, 6, 3)),
 }
+
+#: kernel and stride of the first convolution, by stem
+STEMS = {"cifar": (3, 1), "strided": (3, 2), "imagenet": (7, 2)}
 
 
 class ResNet(nn.Module):
     """ResNet without its classifier, parameters named as torchvision names them.
 
     The CIFAR stem is BadEncoder's: "conv1 -> 3x3 s1 p1 no bias, max-pool and fc
-    removed, avg-pool kept" (its released code); the ImageNet stem is He et al.'s.
+    removed, avg-pool kept" (its released code); the strided stem is that with stride 2, a quarter of
+    the work (ours, for small profiles); the ImageNet stem is He et al.'s.
     """
 
     def __init__(self, arch: str, width: int, stem: str):
         super().__init__()
-        shapes, expansion, depths = _BLOCKS[arch]
-        small = stem == "cifar"
-        self.conv1 = nn.Conv2d(3, width, 3 if small else 7, 1 if small else 2, 1 if small else 3, bias=False)
+        shapes, expansion, depths = BLOCKS[arch]
+        kernel, stride = STEMS[stem]
+        self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
         channels = width
         for stage, depth in enumerate(depths):
             planes, layers = width * 2**stage, []

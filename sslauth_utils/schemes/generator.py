@@ -26,8 +26,35 @@ def pixel_norm(x: Tensor) -> Tensor:
     As PGAN's first operation on the latent it makes G blind to a positive factor
     on the feature: G(c v) = G(v) for c > 0.
     """
-    scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True, dtype=torch.float32) + 1e-8)
-    return x * scale.to(x.dtype)  # no float32 copy of x under autocast
+    return x * _pixel_scale(x).to(x.dtype)  # no float32 copy of x under autocast
+
+
+def _pixel_scale(x: Tensor) -> Tensor:
+    return torch.rsqrt(x.square().mean(dim=1, keepdim=True).float() + 1e-8)
+
+
+class _Activation(torch.autograd.Function):
+    """Leaky ReLU and then `pixel_norm`, as one function with a short backward pass.
+
+    With y = x or 0.2 x, r = 1 / rms(y) over the channels and z = r y, a gradient g at z is r (g - z mean(g z)) at y,
+    again times 1 or 0.2 at x. Autograd goes four times over what this goes over once: the two took half of a
+    training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = functional.leaky_relu(x, 0.2)
+        scale = _pixel_scale(y).to(y.dtype)
+        z = y.mul_(scale)
+        ctx.save_for_backward(z, scale)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        z, scale = ctx.saved_tensors
+        along = (gradient * z).mean(dim=1, keepdim=True)  # summed in float32 whatever the type
+        at_y = torch.addcmul(gradient, z, along, value=-1).mul_(scale)
+        return torch.ops.aten.leaky_relu_backward(at_y, z, 0.2, True)  # the sign of z is that of x
 
 
 class _Equalized(nn.Module):
@@ -93,12 +120,11 @@ class Generator(nn.Module):
                 "was it enrolled with another encoder?"
             )
         x = self.format(pixel_norm(features)).view(-1, self.depth, 4, 4)
-        x = self.first(pixel_norm(functional.leaky_relu(x, 0.2)))
-        x = pixel_norm(functional.leaky_relu(x, 0.2))
+        x = _Activation.apply(self.first(_Activation.apply(x)))
         for scale in self.scales:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
             for convolution in scale:
-                x = pixel_norm(functional.leaky_relu(convolution(x), 0.2))
+                x = _Activation.apply(convolution(x))
         # The one place where images get their range; SSIM downstream uses data_range 1.
         return (torch.tanh(self.to_rgb(x).float()) + 1) / 2
 

@@ -1,6 +1,6 @@
 """Hand the reference's encoders to a profile's next run, which then trains none.
 
-    python -m sslauth_utils.study.reference_encoders lite
+python -m sslauth_utils.study.reference_encoders lite
 """
 
 import argparse

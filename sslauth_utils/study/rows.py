@@ -1,4 +1,4 @@
-"""Result rows: their columns, reading and selecting them. One line a (scenario, seed, scheme, tamper, strength, key)."""
+"""Result rows, one line a (scenario, seed, scheme, tamper, strength, key): their columns, reading, selecting."""
 
 from collections.abc import Mapping
 from pathlib import Path
