@@ -1,10 +1,16 @@
 """What the report shows: every table and every figure that the rows at hand allow."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from sslauth_utils.base.leash import die_with
 from sslauth_utils.claims import families
 from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.report import (
@@ -14,6 +20,7 @@ from sslauth_utils.report import (
     figures_honest,
     figures_keys,
     figures_pruning,
+    style,
     tables,
 )
 
@@ -220,3 +227,38 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "95 % intervals.",
     )
     return found
+
+
+def draw_figures(rows: Rows, measures: Rows, tau: float, folder: Path, note: str) -> Iterator[tuple[Path, str]]:
+    """Draw and write every figure (`all_figures`, `style.save_figure`), two at a time in processes of their own.
+
+    They are at work as soon as this returns. What it returns yields (PNG, caption) in the paper's order, and raises
+    what went wrong there.
+    """
+    captions = [caption for _, _, caption in all_figures(rows, measures, tau)]
+    pool = ProcessPoolExecutor(2, get_context("spawn"), _start_drawing, (os.getpid(), rows, measures, tau))
+    pending = [pool.submit(_draw, number, folder, note) for number in range(len(captions))]
+
+    def drawn() -> Iterator[tuple[Path, str]]:
+        with pool:
+            for future, caption in zip(pending, captions, strict=True):
+                yield future.result(), caption
+
+    return drawn()
+
+
+_drawings: list[Drawing] = []  # of a process that draws
+
+
+def _start_drawing(parent: int, rows: Rows, measures: Rows, tau: float) -> None:
+    die_with(parent)
+    style.use_style()
+    _drawings.extend(all_figures(rows, measures, tau))
+
+
+def _draw(number: int, folder: Path, note: str) -> Path:
+    name, draw, _ = _drawings[number]
+    figure = draw()
+    png, _ = style.save_figure(figure, folder, name, note)
+    pyplot.close(figure)
+    return png

@@ -80,7 +80,7 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 <h2 id="claims">The paper's claims</h2>
 <p class="quiet">Each line: what was measured, the paper's number, ours with its 95 % interval, how many values it
 rests on, and the verdict by the claim's rule (point at a verdict to read it; all stand in
-<code>config/claims.yaml</code>). The interval covers other keys, hardly other encoders: where a rule rests on it and
+<code>config/claims</code>). The interval covers other keys, hardly other encoders: where a rule rests on it and
 there are two to four seeds, it must hold with every seed alone as well. “Not tested at this size” means that this
 profile's encoder or images cannot decide the claim; our number is shown all the same. The boxes above choose which
 claims are listed.</p>
@@ -98,7 +98,7 @@ claims are listed.</p>
 
 {% if reasons %}<h2 id="reasons">What did not reproduce, and why</h2>
 <p class="quiet">Each reason was written down after its claims had failed, together with what must be measured if it is
-right; the measurements are of the same run (<code>config/findings.yaml</code>). A reason that is not supported is
+right; the measurements are of the same run (<code>config/findings</code>). A reason that is not supported is
 none.</p>
 {% for reason in reasons %}<section class="reason">
 <p>{% if reason.text %}{{ reason.text }}{% else %}<b>No reason found.</b>{% endif %}</p>

@@ -1,11 +1,7 @@
 """Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -13,10 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from sslauth_utils.base.files import atomic
-from sslauth_utils.base.leash import die_with
-
-if TYPE_CHECKING:
-    pass  # of which the process that writes PDFs needs nothing
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column, both columns
 
@@ -82,32 +74,6 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
     """
     box = _finish(figure, note)
     return [_write(figure, folder / f"{name}{suffix}", box) for suffix in (".png", ".pdf")]
-
-
-def save_figures(
-    drawings: Iterable[tuple[str, Callable[[], Figure], str]], folder: Path, note: str
-) -> Iterator[tuple[Path, str]]:
-    """`save_figure` for all `drawings`, (name, function that draws, caption); yields (PNG, caption) one by one.
-
-    A second process writes the PDFs meanwhile, because to embed their fonts takes longer than to draw. All
-    are there when the last was yielded and the iteration ended.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn"), _start_writer, (os.getpid(),)) as writer:
-        pending = []
-        for name, draw, caption in drawings:
-            figure = draw()
-            box = _finish(figure, note)
-            plt.close(figure)
-            png = _write(figure, folder / f"{name}.png", box)
-            pending.append(writer.submit(_write, figure, folder / f"{name}.pdf", box))
-            yield png, caption
-        for pdf in pending:
-            pdf.result()  # raises what went wrong there
-
-
-def _start_writer(parent: int) -> None:
-    die_with(parent)
-    use_style()
 
 
 def _finish(figure: Figure, note: str) -> Bbox:

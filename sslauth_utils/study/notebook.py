@@ -3,15 +3,14 @@
 import os
 import platform
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from sslauth_utils.base.device import pick_device, use_threads
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.study.rowlog import RowLog
 from sslauth_utils.study.rows import COLUMNS, MEASURE_COLUMNS
@@ -26,7 +25,7 @@ class Run:
             ``results/by_hand/<notebook>/<scenario>-s<seed>``, so that a run by hand
             never replaces a headless one.
         headless: True under papermill; sliders and other toys are skipped then.
-        device: where training and encoding run.
+        device: where training and encoding run; None in a notebook without PyTorch.
     """
 
     def __init__(self, notebook: str, parameters: Mapping[str, Any]):
@@ -36,7 +35,7 @@ class Run:
         self.headless = given is not None
         part = f"{parameters['scenario']}-s{parameters['seed']}" if "scenario" in parameters else "all"
         self.folder = Path(given) if given else RESULTS / "by_hand" / notebook / part
-        self.device = pick_device(parameters.get("device", "auto"))
+        self.device = _device(parameters.get("device", "auto")) if "torch" in sys.modules else None
 
     def rows(self, columns: Sequence[str] = COLUMNS, **constant: Any) -> RowLog:
         """A log for this run's ``rows.csv``; experiment, scenario and seed are filled in."""
@@ -54,6 +53,12 @@ class Run:
         return RowLog(self.folder, columns, fingerprint, fixed | dict(constant), name)
 
 
+def _device(name: str) -> Any:
+    from sslauth_utils.base.device import pick_device
+
+    return pick_device(name)
+
+
 def start(notebook: str, **parameters: Any) -> Run:
     """Seed everything, fix the threads, say versions and device, and return the `Run`.
 
@@ -64,12 +69,19 @@ def start(notebook: str, **parameters: Any) -> Run:
     seed = parameters.get("seed", 0)
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
-    threads = use_threads()
+    where = "no PyTorch needed"
+    if "torch" in sys.modules:  # a notebook that only draws waits for none
+        import torch
+
+        from sslauth_utils.base.device import use_threads
+
+        torch.manual_seed(seed)
+        where = f"CPU, {use_threads()} thread(s)"
     run = Run(notebook, parameters)
-    name = torch.cuda.get_device_name() if run.device.type == "cuda" else f"CPU, {threads} thread(s)"
+    if run.device is not None and run.device.type == "cuda":
+        where = torch.cuda.get_device_name()
     print(
-        f"Python {platform.python_version()} · PyTorch {torch.__version__.split('+')[0]} · "
-        f"torchvision {version('torchvision').split('+')[0]} · {name} · profile {parameters.get('profile')}"
+        f"Python {platform.python_version()} · PyTorch {version('torch').split('+')[0]} · "
+        f"torchvision {version('torchvision').split('+')[0]} · {where} · profile {parameters.get('profile')}"
     )
     return run
