@@ -54,7 +54,7 @@ def evaluate(
     Tests on a scenario that the profile lacks are left out.
 
     Args:
-        summary: as `claims.evaluate` gives it.
+        summary: as `judge.evaluate` gives it.
         seed: whose rows the tests see; all seeds' if None.
 
     Returns:

@@ -11,9 +11,9 @@ import pandas as pd
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.claims.contrast import Incomplete, Measured
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.measures import MEASURES
-from sslauth_utils.claims.measures_verdicts import Incomplete, Measured
 from sslauth_utils.claims.rules import ENOUGH_SEEDS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds
 from sslauth_utils.claims.statistics import UnequalKeys
 from sslauth_utils.claims.tolerance import matched_tolerances

@@ -1,10 +1,18 @@
-"""Every measure that ``config/claims`` may name."""
+"""Every measure that ``config/claims`` may name.
 
-from sslauth_utils.claims import measures_attacks, measures_generators, measures_keys, measures_verdicts
+A measure is a function of the claim's rows, the paper's tau and the claim, giving a number, its 95 % interval and n.
+"""
 
-#: name to function of (rows, tau, claim), giving (measured, low, high, n)
-MEASURES = {
-    name: measure
-    for module in (measures_verdicts, measures_attacks, measures_keys, measures_generators)
-    for name, measure in module.MEASURES.items()
+from collections.abc import Callable
+
+import pandas as pd
+
+from sslauth_utils.claims import measures_contrasts, measures_generators, measures_values, measures_verdicts
+from sslauth_utils.claims.contrast import Measured
+
+Measure = Callable[[pd.DataFrame, float, dict], Measured]
+MEASURES: dict[str, Measure] = {
+    measure.__name__: measure
+    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_values)
+    for measure in module.MEASURES
 }

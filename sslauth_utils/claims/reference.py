@@ -125,7 +125,7 @@ def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.
     """This run's claims beside the reference run's, or None if there is no reference for `profile`.
 
     Args:
-        summary: as `claims.evaluate` gives it.
+        summary: as `judge.evaluate` gives it.
 
     Returns:
         Columns claim, this run, reference, difference, verdict, reference verdict.

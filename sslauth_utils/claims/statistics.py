@@ -1,4 +1,4 @@
-"""Result rows: reading them, and the numbers computed from them.
+"""The numbers computed from result rows, with their intervals.
 
 Rows are tidy: one line a (scenario, seed, scheme, tamper, strength, key). Aggregates
 are computed from rows here, never stored instead of them.
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.contrast import contrast
 
 _RESAMPLES = 2000
 
@@ -23,7 +24,7 @@ def resamples(seeds: np.ndarray, key_set: int = 0) -> np.ndarray:
     """Index sets of a two-level bootstrap: seeds are drawn, then keys within each.
 
     With one seed only the keys are resampled, and with a handful hardly more: of two seeds every second draw holds
-    one twice. So the interval does not cover other encoders; `claims.Results.judge` says what verdicts do about it.
+    one twice. So the interval does not cover other encoders; `judge.Results.judge` says what verdicts do about it.
 
     Args:
         seeds: the seed of each value, (n,).
@@ -141,12 +142,10 @@ def amplification(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             continue
         feature_change = wide["DCmp"].to_numpy()
         for scheme in wide.columns.drop("DCmp"):
-            image_change = wide[scheme].to_numpy()
-            ratios = image_change[picks].mean(axis=1) / feature_change[picks].mean(axis=1)
-            low, high = np.quantile(ratios, [0.025, 0.975])
-            kappa = image_change.mean() / feature_change.mean()
+            found = contrast(wide[scheme].to_numpy(), feature_change, picks, ratio=True)
             lines.append(
                 dict(zip(by, names, strict=True))
-                | {"scheme": scheme, "kappa": kappa, "low": low, "high": high, "n": len(wide)}
+                | {"scheme": scheme}
+                | dict(zip(("kappa", "low", "high", "n"), found, strict=True))
             )
     return pd.DataFrame(lines)

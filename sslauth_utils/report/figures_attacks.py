@@ -108,7 +108,7 @@ def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = 
 
     Args:
         rows: of 06_backdoor.
-        printed: the paper's numbers, as `claims.printed_points` gives them.
+        printed: the paper's numbers, as `families.printed_points` gives them.
     """
     rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
     tampers = list(dict.fromkeys(rows["tamper"]))

@@ -152,7 +152,7 @@ def build_report(
     Args:
         path: of the page.
         profile, note, lead: what was run, in a line and in a sentence.
-        claims: as `claims.evaluate` gives them.
+        claims: as `judge.evaluate` gives them.
         tables: (heading, how to read it, table).
         figures: (PNG file, caption); they are put into the page.
         notebooks: (name, link relative to the page).

@@ -210,7 +210,7 @@ def objective_table(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | No
     Args:
         rows: of 10_generator_objective.
         tau: the tolerance.
-        reference: the paper's printed points (`claims.printed_points`); adds two columns.
+        reference: the paper's printed points (`families.printed_points`); adds two columns.
     """
     names = {"DCmp": "DCmp", "Trans G_max": "Trans, G_max", "Trans G_ini": "Trans, G_ini", "Trans": "Trans, G_min"}
     suspect = disguised(rows)

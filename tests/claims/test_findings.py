@@ -1,5 +1,6 @@
 """Reasons: the file is whole, every claim that the reference missed has one, and every test can fail."""
 
+import functools
 import gzip
 
 import numpy as np
@@ -11,21 +12,12 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.claims import families, findings, judge
 from sslauth_utils.claims.findings import NO_ROWS, NOT_SUPPORTED, SUPPORTED, UNEXPLAINED, evaluate, read_findings
-from sslauth_utils.claims.reference import restore
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 from sslauth_utils.study.rows import select
 
 TAU = 0.995
+load_once = functools.cache(judge.load_rows)  # the reference's tables are read again and again, and never changed
 REFERENCE = pd.read_csv(RESULTS / "reference" / "lite" / "summary.csv")
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A results folder with the reference run of lite laid out as a run."""
-    home = tmp_path_factory.mktemp("results")
-    (home / "reference").symlink_to(RESULTS / "reference")
-    restore("lite", home)
-    return home
 
 
 def one(name):
@@ -123,13 +115,11 @@ def test_a_reason_needs_every_one_of_few_seeds_where_its_test_rests_on_an_interv
 
 
 def test_a_rise_that_every_encoder_has_refutes_that_it_belongs_to_one(results, monkeypatch):
-    load = judge.load_rows
-
     def loaded(*where):
-        rows = load(*where)
+        rows = load_once(*where)
         return pd.concat([rows[rows["seed"] == 1].assign(seed=seed) for seed in (0, 1)])
 
-    monkeypatch.setattr(claims, "load_rows", loaded)
+    monkeypatch.setattr(judge, "load_rows", loaded)
     summary = pd.DataFrame({"id": ["fig5-anomaly-dcmp"], "verdict": [NOT_REPRODUCED]})
     answers = evaluate("lite", TAU, summary, results).set_index("test")["answer"]
     assert answers.tolist() == [NOT_SUPPORTED, SUPPORTED] * 2, "both encoders fall"
@@ -143,15 +133,14 @@ def test_every_reason_can_be_refuted(results, number, monkeypatch):
     """On the reference's rows with just what the reason says turned round."""
     finding, test = TESTS[number]
     summary = pd.DataFrame({"id": finding["claims"][:1], "verdict": [NOT_REPRODUCED]})
-    load = judge.load_rows
 
     def loaded(profile, notebook, folder, table="rows"):
-        rows = load(profile, notebook, folder, table)
+        rows = load_once(profile, notebook, folder, table)
         return _contrary(test, rows) if (notebook, table) == (test["notebook"], test.get("table", "rows")) else rows
 
-    monkeypatch.setattr(claims, "load_rows", loaded)
-    table = evaluate("lite", TAU, summary, results)
-    assert table.loc[table["test"] == test["quantity"], "answer"].tolist() == [NOT_SUPPORTED]
+    monkeypatch.setattr(judge, "load_rows", loaded)
+    monkeypatch.setattr(findings, "read_findings", lambda: [finding | {"tests": [test]}])
+    assert evaluate("lite", TAU, summary, results)["answer"].tolist() == [NOT_SUPPORTED]
 
 
 @pytest.mark.parametrize(
@@ -168,18 +157,16 @@ def test_every_reason_can_be_refuted(results, number, monkeypatch):
 def test_a_faulty_file_is_told(tmp_path, change, sentence):
     finding = yaml.safe_load(yaml.safe_dump(one("a-rise-belongs-to-one-encoder")))
     change(finding)
-    path = tmp_path / "findings.yaml"
-    path.write_text(yaml.safe_dump([finding]), encoding="utf-8")
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump([finding]), encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        read_findings(path)
+        read_findings(tmp_path)
 
 
 def test_two_reasons_for_one_claim_are_refused(tmp_path):
-    path = tmp_path / "findings.yaml"
     finding = one("a-rise-belongs-to-one-encoder")
-    path.write_text(yaml.safe_dump([finding, finding | {"id": "again"}]))
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump([finding, finding | {"id": "again"}]))
     with pytest.raises(UserError, match="explains what another finding explains"):
-        read_findings(path)
+        read_findings(tmp_path)
 
 
 def test_the_reference_s_rows_are_restored_as_they_were(results):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import beta, f
 
+from sslauth_utils.claims.contrast import Incomplete, worst
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import read_findings
-from sslauth_utils.claims.judge import MEASURES
-from sslauth_utils.claims.measures_verdicts import Incomplete, worst
+from sslauth_utils.claims.measures import MEASURES
 from sslauth_utils.claims.tolerance import Matched
 from sslauth_utils.study.rows import select
 
@@ -124,8 +124,15 @@ def test_kappa_ratio_compares_two_generators_on_the_same_keys():
 
 
 def test_last_minus_first_takes_the_outermost_strengths_as_numbers():
-    rows = frame(*((("DCmp", key, strength, value) for strength, values in
-                    (("2", (0.9, 0.7)), ("10", (0.5, 0.5)), ("1", (1.0, 0.9))) for key, value in enumerate(values))))
+    rows = frame(
+        *(
+            (
+                ("DCmp", key, strength, value)
+                for strength, values in (("2", (0.9, 0.7)), ("10", (0.5, 0.5)), ("1", (1.0, 0.9)))
+                for key, value in enumerate(values)
+            )
+        )
+    )
     assert measure("last_minus_first", rows) == (-45, 2)
     with pytest.raises(Incomplete):
         measure("last_minus_first", select(rows, {"strength": 2}))
@@ -186,8 +193,16 @@ def test_beyond_matched_counts_what_only_trans_rejects():
 
 def test_beyond_loosest_gives_dcmp_every_benefit_of_the_gap():
     tolerances = {("cifar10", 0): Matched(0.99, 0.995, 0.985, 0, 3, 1)}
-    rows = frame(("DCmp", 0, 0.1, 0.992), ("Trans", 0, 0.1, 0.9), ("DCmp", 0, 0.2, 0.987), ("Trans", 0, 0.2, 0.9),
-                 ("DCmp", 0, 0.3, 0.985), ("Trans", 0, 0.3, 0.9), ("DCmp", 0, 0.4, 0.98), ("Trans", 0, 0.4, 0.9))
+    rows = frame(
+        ("DCmp", 0, 0.1, 0.992),
+        ("Trans", 0, 0.1, 0.9),
+        ("DCmp", 0, 0.2, 0.987),
+        ("Trans", 0, 0.2, 0.9),
+        ("DCmp", 0, 0.3, 0.985),
+        ("Trans", 0, 0.3, 0.9),
+        ("DCmp", 0, 0.4, 0.98),
+        ("Trans", 0, 0.4, 0.9),
+    )
     at_most = {"rule": {"at_most": 0}, "tolerances": tolerances}
     assert measure("beyond_matched", rows, **at_most) == (25, 4)
     assert measure("beyond_loosest", rows, **at_most) == (50, 4), "0.985 itself is the change that is to be rejected"

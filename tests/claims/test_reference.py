@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.claims.reference import compare, freeze, lay_out_encoders, restore
+from sslauth_utils.claims.reference import compare, freeze, restore
 from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
+from sslauth_utils.study import reference_encoders, store
 from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
 from sslauth_utils.study.recipes.encoders import pretrained_encoder
+from sslauth_utils.study.reference_encoders import lay_out_encoders
 
 SETTINGS = {"pretrain_data": "embedded_shapes", "epochs": 1, "device": "cpu"}
 
@@ -24,9 +26,15 @@ def finished(tmp_path):
             folder = run / notebook / f"cifar10-s{seed}"
             folder.mkdir(parents=True)
             (folder / "rows.csv").write_text(f"scenario,seed,similarity\ncifar10,{seed},0.1234567890123456{seed}\n")
-            machine = {"gpu": None, "system": "kernel"}
-            facts = {"versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c"}, "seconds": 3}
-            facts["parameters"] = {"profile": "lite", "scenario": "cifar10", "seed": seed} | SETTINGS
+            machine = {"gpu": None, "system": "kernel", "processor": "a processor", "threads": 2}
+            facts = {
+                "notebook": notebook, "scenario": "cifar10", "seed": seed,
+                "parameters": {"profile": "lite", "scenario": "cifar10", "seed": seed} | SETTINGS,
+                "versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c", "dirty": False},
+                "fingerprint": f"print of {notebook}", "seconds": 3, "peak_memory_mb": 500, "finished": "then",
+                "artifacts": {f"{kind}-cifar10-s{seed}-run": True for kind in ("encoder", "accuracies")},
+                "outputs": {f"results/lite/{notebook}/cifar10-s{seed}/rows.csv": f"rows of {seed}"},
+            }  # fmt: skip
             (folder / "done.json").write_text(json.dumps(facts))
     torch.manual_seed(0)
     encoder, other = build_encoder("resnet18", 2), build_encoder("resnet18", 2)
@@ -34,6 +42,9 @@ def finished(tmp_path):
         for which, network, settings in (("run", encoder, SETTINGS), ("newer", other, SETTINGS | {"epochs": 2})):
             path = run / "artifacts" / f"encoder-cifar10-s{seed}-{which}" / "encoder.safetensors"
             save_encoder(network, path, settings=settings | {"device": "cuda"})  # handed over by another machine
+            accuracies = run / "artifacts" / f"accuracies-cifar10-s{seed}-{which}" / "accuracies.json"
+            accuracies.parent.mkdir()
+            accuracies.write_text(json.dumps({"knn_accuracy": 0.5 if which == "run" else 0.1}))
         (run / "artifacts" / f"encoder-cifar10-s{seed}-unfinished.partial").mkdir()
     (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
     (run / "findings.csv").write_text("finding,claims\n")
@@ -46,10 +57,27 @@ def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):
     rows = pd.read_csv(target / "05_pruning.csv.gz", dtype=str)
     assert rows["similarity"].tolist() == [str(float(f"0.1234567890123456{seed}")) for seed in (0, 1)]
     assert load_encoder(target / "encoders" / "cifar10-s1.safetensors").sha256() == encoder.sha256()
-    provenance = json.loads((target / "provenance.json").read_text())
-    assert provenance == {"versions": {"torch": "2"}, "machine": {"gpu": None}}
+    kept = json.loads((target / "encoders" / "cifar10-s1.json").read_text())
+    assert kept["settings"] == SETTINGS | {"device": "cuda"} and kept["knn_accuracy"] == 0.5
     first = (target / "05_pruning.csv.gz").read_bytes()
     assert (freeze("lite", results) / "05_pruning.csv.gz").read_bytes() == first
+
+
+def test_freeze_says_where_every_run_came_from(finished):
+    results, _ = finished
+    target = freeze("lite", results)
+    runs = pd.read_csv(target / "runs.csv", keep_default_na=False)
+    assert list(zip(runs["notebook"], runs["scenario"], runs["seed"], strict=True)) == [
+        (notebook, "cifar10", seed) for notebook in ("01_pretrain_encoders", "05_pruning") for seed in (0, 1)
+    ]
+    [versions] = set(runs["versions"])
+    assert json.loads((target / "versions.json").read_text()) == {versions: {"torch": "2"}}
+    assert runs.drop(columns=["notebook", "scenario", "versions"]).iloc[3].to_dict() == {
+        "seed": 1, "finished": "then", "seconds": 3, "peak_memory_mb": 500, "commit": "c", "uncommitted_changes": False,
+        "processor": "a processor", "threads": 2, "gpu": "", "made_from_sha256": "print of 05_pruning",
+        "rows_sha256": "rows of 1", "measures_sha256": "",
+    }  # fmt: skip
+    assert "kernel" not in (target / "runs.csv").read_text(), "the system's name is not kept"
 
 
 def test_freeze_keeps_measures_beside_the_rows_and_only_where_there_are_some(finished):
@@ -113,7 +141,7 @@ def test_without_a_reference_nothing_is_restored(tmp_path):
 @pytest.fixture
 def referenced(tmp_path, monkeypatch):
     """A reference encoder of profile smoke, with the settings that the profile asks for."""
-    for module in (artifacts, reference_encoders):
+    for module in (store, reference_encoders):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.delenv("SSLAUTH_DATA", raising=False)
     torch.manual_seed(3)

@@ -213,6 +213,5 @@ def test_missing_rows_are_told(tmp_path):
     with pytest.raises(UserError) as caught:
         load_rows("lite", "05_pruning", tmp_path)
     assert str(caught.value) == (
-        "There are no rows of 05_pruning in results/lite; "
-        "make them with ./run_all.sh --profile lite --only 05_pruning."
+        "There are no rows of 05_pruning in results/lite; make them with ./run_all.sh --profile lite --only 05_pruning."
     )
