@@ -27,7 +27,7 @@ PLUMBING = frozenset(
     f"{PACKAGE}/{name}.py"
     for name in (
         "base/checks", "base/errors", "base/files", "base/fingerprint", "base/leash", "base/notebooks", "base/paths",
-        "images/cache", "images/identity", "study/parameters", "study/profiles", "study/store",
+        "images/cache", "images/identity", "study/parameters", "study/profiles", "study/runs", "study/store",
     )
 )  # fmt: skip
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -138,7 +138,7 @@ def profile_runs(name: str) -> list[Run]:
             )
             for scenario, seed in (cells if info.runs == "scenario-seed" else [(None, None)])
         ]
-    return [run for notebook in profile.notebooks for run in made[notebook]]
+    return [run for runs in made.values() for run in runs]
 
 
 def _of(

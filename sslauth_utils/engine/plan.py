@@ -1,8 +1,9 @@
 """What runs again: the runs whose rows are not there, or depend on something that has changed since.
 
 All that a run's rows depend on is `made_from`: its values, the meaning of its code (`base.fingerprint`), the user's
-data, the files that it reads, and the rows that it needs. A run that succeeded leaves that in its ``done.json``; what
-differs now is the reason to run it again. Snakemake is told which runs these are and decides nothing itself.
+data, the files that it reads, and the values and rows of the runs that it needs. A run that succeeded leaves that in
+its ``done.json``; what differs now is the reason to run it again. Snakemake is told which runs these are and decides
+nothing itself.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 from sslauth_utils.base.files import sha256_file, sha256_json
 from sslauth_utils.base.fingerprint import notebook_meanings
 from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
-from sslauth_utils.engine.graph import Run
+from sslauth_utils.engine.graph import Run, with_needs
 from sslauth_utils.images.identity import data_files
 
 MadeFrom = dict[str, Any]
@@ -46,6 +47,8 @@ def made_from(run: Run) -> MadeFrom:
             found[f"data {name}"] = sha256_json(files)
     for path in _files(run.info.reads):
         found[f"file {path}"] = sha256_file(ROOT / path)
+    for needed in with_needs(run.needs):  # artifacts are made by these values, whatever rows show of them
+        found[f"values {_short_folder(needed)}"] = needed.values
     for needed in run.needs:
         found[f"rows {needed.folder.split('/', 2)[2]}"] = _outputs_hash(needed)
     return found
@@ -59,6 +62,10 @@ def _files(reads: Sequence[str]) -> list[str]:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found += [file.relative_to(ROOT).as_posix() for file in inside if file.is_file()]
     return found
+
+
+def _short_folder(run: Run) -> str:
+    return run.folder.split("/", 2)[2]
 
 
 def _outputs_hash(run: Run) -> str | None:
@@ -93,9 +100,12 @@ def pending(runs: Sequence[Run]) -> list[Pending]:
             continue
         again = [needed for needed in run.needs if needed.folder in found]
         now, then = made_from(run), old.get("made_from", {})
-        waits = {f"rows {needed.folder.split('/', 2)[2]}" for needed in again}
+        waits = {
+            f"{kind} {_short_folder(other)}"
+            for other in with_needs(run.needs) if other.folder in found for kind in ("rows", "values")
+        }  # fmt: skip
         changed = tuple(sorted(name for name in {*now, *then} - waits if now.get(name) != then.get(name)))
-        reasons = [_reason(name, then.get(name), now.get(name), then) for name in changed]
+        reasons = list(dict.fromkeys(_reason(name, then.get(name), now.get(name), then) for name in changed))
         if again:
             reasons.append(f"needs {again[0].name}" + (f" and {len(again) - 1} more" if len(again) > 1 else ""))
         if reasons:
@@ -113,8 +123,8 @@ def _reason(name: str, old: Any, new: Any, then: MadeFrom) -> str:
         return "made by an older version"
     if kind == "value":
         return f"{rest}: {_short(old)} → {_short(new)}"
-    if kind == "rows":
-        return f"rows of {rest} changed"
+    if kind in ("rows", "values"):
+        return f"{kind} of {rest} changed"
     what = {"code": rest.removeprefix("sslauth_utils/"), "data": f"data set {rest}"}.get(kind, rest)
     return what + (" is new" if old is None else " is no longer used" if new is None else " changed")
 

@@ -1,0 +1,1 @@
+"""Encoders and what is trained on them: ResNets, features, SimCLR, probes and downstream heads."""

@@ -79,6 +79,13 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
     return model.eval()
 
 
+def chance(labels: Tensor) -> float:
+    """Accuracy of always naming the commonest class: the share of that class in `labels` (N,)."""
+    if len(labels) == 0:
+        raise UserError("There are no labels to take the chance level from.")
+    return int(torch.bincount(labels).max()) / len(labels)
+
+
 @torch.inference_mode()
 def predict(classifier: nn.Module, features: Tensor) -> Tensor:
     """Predicted classes, int64 (N,), on the CPU, of float features (N, D)."""

@@ -77,13 +77,6 @@ def linear_accuracy(
     return float(probe.score(F.normalize(test_features.float(), dim=1).numpy(), test_labels.numpy()))
 
 
-def chance(labels: Tensor) -> float:
-    """Accuracy of always naming the commonest class: the share of that class in `labels` (N,)."""
-    if len(labels) == 0:
-        raise UserError("There are no labels to take the chance level from.")
-    return int(torch.bincount(labels).max()) / len(labels)
-
-
 def _check(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> None:
     for name, rows, labels in (("training", train_features, train_labels), ("test", test_features, test_labels)):
         if rows.ndim != 2 or labels.shape != rows.shape[:1] or len(rows) == 0:

@@ -1,0 +1,1 @@
+"""What is shown of the rows: figures, tables, the page. Nothing that others read."""

@@ -20,6 +20,7 @@ def draw_curves(
     labels: Mapping[str, str] = LABELS,
     **style,
 ) -> None:
+    """Draw `y` of each scheme by pruning rate in per cent, with the band from `low` to `high`."""
     for scheme in schemes:
         line = table[table["scheme"] == scheme].sort_values("strength")
         x = 100 * line["strength"]
@@ -28,6 +29,7 @@ def draw_curves(
 
 
 def draw_paper_points(axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str) -> None:
+    """Draw the paper's printed values of `measure` in this scenario as stars."""
     if claims is None:
         return
     points = claims[(claims["scenario"] == scenario) & (claims["measure"] == measure)]

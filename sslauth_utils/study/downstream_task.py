@@ -11,8 +11,7 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.images.load import Images
 from sslauth_utils.models.features import encode
-from sslauth_utils.models.heads import ClassifierSettings, predict, train_classifier
-from sslauth_utils.models.probes import chance
+from sslauth_utils.models.heads import ClassifierSettings, chance, predict, train_classifier
 from sslauth_utils.schemes.similarity import normalise
 
 BATCH = 500

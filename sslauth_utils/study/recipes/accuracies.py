@@ -7,7 +7,8 @@ from sslauth_utils.base.device import pick_device
 from sslauth_utils.base.files import read_json, write_json
 from sslauth_utils.images.load import load_images
 from sslauth_utils.models.features import encode
-from sslauth_utils.models.probes import chance, knn_accuracy, linear_accuracy
+from sslauth_utils.models.heads import chance
+from sslauth_utils.models.probes import knn_accuracy, linear_accuracy
 from sslauth_utils.study.profiles import PRETRAIN, Settings, notebook_settings
 from sslauth_utils.study.recipes.encoders import encoder_ingredients, pretrained_encoder, untrained_encoder
 from sslauth_utils.study.store import Ingredients, find_or_make

@@ -14,10 +14,10 @@ from sslauth_utils.models.encoders import Encoder, load_encoder, save_encoder
 from sslauth_utils.models.features import encode
 from sslauth_utils.models.probes import knn_accuracy
 from sslauth_utils.models.simclr import SimCLRSettings
-from sslauth_utils.study.profiles import BACKDOOR, ENROL, FINE_TUNE, PRETRAIN, Settings, notebook_settings
+from sslauth_utils.study.profiles import ENROL, FINE_TUNE, PRETRAIN, Settings, notebook_settings
 from sslauth_utils.study.recipes.encoders import encoder_address, pretrained_encoder
 from sslauth_utils.study.recipes.keys import KeyFeatures, key_ingredients, key_samples
-from sslauth_utils.study.recipes.shadow import shadow_images
+from sslauth_utils.study.recipes.shadow import pretraining_images
 from sslauth_utils.study.store import Ingredients, find_or_make
 
 METHODS = ("supervised", "simclr", "batch norm")
@@ -70,7 +70,7 @@ def fine_tuned_encoder(
             tuned, history = fine_tune(encoder, train.images, train.labels, recipe, device, checkpoint, watch)
         elif method == "simclr":
             recipe = SimCLRSettings(epochs=epochs, batch_size=batch, learning_rate=rate, seed=seed)
-            images = shadow_images(profile, scenario, seed)[: len(train)]
+            images = pretraining_images(profile, scenario, seed)[: len(train)]
             tuned, history = continue_simclr(encoder, images, recipe, device, checkpoint, watch)
         else:
             tuned, history = refresh_batch_norm(encoder, train.images, epochs, batch, device, watch)
@@ -88,8 +88,6 @@ def fine_tuned_encoder(
     values = {name: value for name, value in settings.items() if name != "learning_rates"}
     of_keys, source = key_ingredients(profile, scenario, seed)
     used = {FINE_TUNE: values, ENROL: of_keys, "": {"method": method, "learning_rate": rate, "seed": seed}}
-    if method == "simclr":
-        used[BACKDOOR] = {"shadow_images": notebook_settings(profile, BACKDOOR, scenario, seed)["shadow_images"]}
     data, made_from = [settings["tune_data"], source], [encoder_address(profile, scenario, seed)]
     ingredients = Ingredients(__name__, used, data, made_from)
     kind = f"tuned-{method.replace(' ', '-')}-{rate:g}-{scenario}-s{seed}"

@@ -12,9 +12,14 @@ def shadow_images(profile: str, scenario: str, seed: int, settings: Settings | N
     Args:
         settings: the parameters of notebook 06; None for the profile's.
     """
-    upstream = notebook_settings(profile, PRETRAIN, scenario, seed)
     wanted = notebook_settings(profile, BACKDOOR, scenario, seed, settings)["shadow_images"]
-    images = load_images(
+    images = pretraining_images(profile, scenario, seed)
+    return images[:wanted] if wanted else images
+
+
+def pretraining_images(profile: str, scenario: str, seed: int) -> Tensor:
+    """The images that the encoder was pre-trained on, uint8 (N, 3, H, W)."""
+    upstream = notebook_settings(profile, PRETRAIN, scenario, seed)
+    return load_images(
         upstream["pretrain_data"], "train", upstream["size"], upstream["pretrain_images"] or None, seed
     ).images
-    return images[:wanted] if wanted else images
