@@ -13,7 +13,7 @@ PYTHON, PID = sys.executable, os.getpid()
 if "plan" in config:
     JOBS = json.loads(Path(workflow.basedir, config["plan"]).read_text(encoding="utf-8"))
 else:
-    JOBS = plan.jobs(plan.pending(graph.profile_runs(config.get("profile", "demo"))))
+    JOBS = plan.jobs(plan.pending(graph.profile_runs(config.get("profile", "demo"))), {})
 
 
 rule all:
@@ -30,6 +30,7 @@ for job in JOBS:
             job["inputs"],
         output:
             job["outputs"],
+        priority: job["priority"]
         params:
             fingerprint=job["fingerprint"],
             which=f"--profile {job['profile']} --notebook {job['notebook']}"

@@ -7,7 +7,7 @@ nothing itself.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from sslauth_utils.base.files import sha256_file, sha256_json
 from sslauth_utils.base.fingerprint import notebook_meanings
 from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
 from sslauth_utils.engine.graph import Run, with_needs
-from sslauth_utils.images.identity import data_files
+from sslauth_utils.images.identity import data_files, weights_sha256
 
 MadeFrom = dict[str, Any]
 
@@ -45,6 +45,8 @@ def made_from(run: Run) -> MadeFrom:
     for name in run.data:
         if files := data_files(name):
             found[f"data {name}"] = sha256_json(files)
+    for name in {other.values.get("weights_file") for other in with_needs([run])} - {None, ""}:
+        found[f"data {name}"] = weights_sha256(name)
     for path in _files(run.info.reads):
         found[f"file {path}"] = sha256_file(ROOT / path)
     for needed in with_needs(run.needs):  # artifacts are made by these values, whatever rows show of them
@@ -155,16 +157,28 @@ def fingerprint(found: MadeFrom) -> str:
 # --- what Snakemake is told ---------------------------------------------------------------------------------------
 
 
-def jobs(todo: Sequence[Pending]) -> list[dict[str, Any]]:
-    """What Snakemake's file needs of each run; inputs are outputs of other runs that are to be made."""
+def jobs(todo: Sequence[Pending], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What Snakemake's file needs of each run; inputs are outputs of other runs that are to be made.
+
+    Args:
+        todo: as `pending` gives them.
+        seconds: what each is expected to take, by folder. Of those that may start, the one goes first whose longest
+            chain of followers takes longest.
+    """
     folders = {one.run.folder for one in todo}
+    chain: dict[str, float] = {}  # seconds from a run's start to the end of its longest chain of followers
+    for one in reversed(todo):
+        mine = one.run.folder
+        followers = [other.run.folder for other in todo if mine in {before.folder for before in other.run.before}]
+        after = max((chain[folder] for folder in followers), default=0.0)
+        chain[mine] = after + seconds.get(mine, 1.0)
     return [
         {
             "name": one.run.name.replace(" ", "_").replace("-", "_"),
             "profile": one.run.profile, "notebook": one.run.notebook, "scenario": one.run.scenario,
             "seed": one.run.seed, "outputs": list(one.run.outputs),
             "inputs": [path for other in one.run.before if other.folder in folders for path in other.outputs],
-            "fingerprint": fingerprint(made_from(one.run)),
+            "fingerprint": fingerprint(made_from(one.run)), "priority": round(10 * chain[one.run.folder]),
         }
         for one in todo
     ]  # fmt: skip

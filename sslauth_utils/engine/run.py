@@ -39,9 +39,10 @@ def main(arguments: Sequence[str]) -> int:
             if options.fresh:
                 print("--fresh would first remove: " + (", ".join(map(str, _removable(options.profile))) or "nothing"))
             todo = plan.pending(chosen)
-            show_plan(options, chosen, todo, estimate(todo), dry=True)
+            expected = estimate(todo)
+            show_plan(options, chosen, todo, expected, dry=True)
             if options.snakemake and todo:
-                check_snakemake(options, todo)
+                check_snakemake(options, todo, expected)
             return 0
         with lock(options.profile):
             if options.fresh:
@@ -113,7 +114,7 @@ def _removable(profile: str) -> list[Path]:
             said = (listed.stderr.strip().splitlines() or ["git failed"])[0]
             raise UserError(_NO_GIT.format(said, " and ".join(folders)))
         tracked = set(listed.stdout.split("\0"))
-    elif (RESULTS / "reference" / profile).is_dir():
+    elif (RESULTS / "reference" / profile / "summary.csv").is_file():
         folders = folders[:1]  # no checkout: the reference's figures, which came with it, cannot be told from others
     files = [
         path.relative_to(ROOT)
@@ -147,7 +148,7 @@ def jobs(options: Namespace) -> int:
     return options.jobs or len(gpu_slots.gpus()) or min(2, os.cpu_count() or 1)
 
 
-def snakemake(options: Namespace, todo: Sequence[plan.Pending], *more: str) -> list[str]:
+def snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: Estimate, *more: str) -> list[str]:
     """Freeze the plan, and return the Snakemake command that makes all of it.
 
     ``--forceall``: what is to be made was decided by `plan.pending`. ``--nolock``: the lock above is ours, and
@@ -155,7 +156,7 @@ def snakemake(options: Namespace, todo: Sequence[plan.Pending], *more: str) -> l
     """
     count, frozen = str(jobs(options)), RESULTS / options.profile / "plan.json"
     # frozen, because Snakemake's file is read again for every job, and must find the same rules
-    write_json(frozen, plan.jobs(todo))
+    write_json(frozen, plan.jobs(todo, expected.seconds))
     return leash.command(
         "snakemake", *(path for one in todo for path in one.run.outputs),
         "--snakefile", "Snakefile", "--cores", count, "--jobs", count, "--nolock", "--rerun-incomplete", "--keep-going",
@@ -164,13 +165,13 @@ def snakemake(options: Namespace, todo: Sequence[plan.Pending], *more: str) -> l
     )  # fmt: skip
 
 
-def check_snakemake(options: Namespace, todo: Sequence[plan.Pending]) -> None:
+def check_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: Estimate) -> None:
     """See that Snakemake takes the options after ``--``.
 
     Raises:
         UserError: it does not.
     """
-    command = snakemake(options, todo, "--dry-run", "--quiet")
+    command = snakemake(options, todo, expected, "--dry-run", "--quiet")
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise UserError(f"Snakemake could not plan the run; it said:\n{(answer.stderr or answer.stdout).strip()}")
@@ -259,7 +260,7 @@ def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: E
     progress = Progress(runs, expected.seconds, jobs(options))
     shared = execute.shared_variables()
     with warm(shared, len(runs) >= FEW) as known, open(log_path, "w", encoding="utf-8") as log:
-        process = subprocess.Popen(snakemake(options, todo), cwd=ROOT, env=variables | known,
+        process = subprocess.Popen(snakemake(options, todo, expected), cwd=ROOT, env=variables | known,
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
         try:
             while process.poll() is None:

@@ -1,4 +1,4 @@
-"""Which bytes a data set's name stands for on this machine: another file, another result."""
+"""Which bytes the name of a data set or of a weights file stands for on this machine: another file, another result."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,17 @@ def data_files(*names: str) -> list[list[Any]]:
         arrays = sorted(path for path in home.iterdir() if path.suffix in ARRAY_SUFFIXES) if home else []
         found += [[path.name, _sha256(path, path.stat().st_mtime_ns)] for path in arrays if set_name(path)[0] == name]
     return found
+
+
+def weights_path(name: str) -> Path:
+    """Where the weights file called `name` is looked for."""
+    return (user_data() or DATA) / name
+
+
+def weights_sha256(name: str) -> str | None:
+    """SHA-256 of the weights file called `name`; None if it is not there."""
+    path = weights_path(name)
+    return _sha256(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,6 @@
 """Turn a PyTorch checkpoint (.pth) into safetensors, once, so that the suite never has to read a pickle.
 
-    python -m sslauth_utils.convert resnet50-1x.pth data/simclr_resnet50_1x.safetensors
+    python -m sslauth_utils.models.convert resnet50-1x.pth data/simclr_resnet50_1x.safetensors
 
 Made for the public SimCLR ResNet-50 in its converted PyTorch form (``{"state_dict": ...}``
 with torchvision's names), and for plain state dictionaries. This is the one place

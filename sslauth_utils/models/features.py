@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
@@ -62,3 +63,8 @@ def check_features(features: Tensor, count: int, width: int | None = None, whose
         bad = int((~finite).sum())
         raise UserError(f"{whose} gave NaN or infinite features for {bad} of {count} images; it cannot be verified.")
     return features
+
+
+def normalise(features: Tensor) -> Tensor:
+    """Features divided by their L2 norm (row-wise), a zero row left zero."""
+    return functional.normalize(features, dim=1)

@@ -10,10 +10,10 @@ from matplotlib import pyplot as plt
 from sslauth_utils.attacks.prune import prune
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.models.encoders import Encoder
+from sslauth_utils.models.features import normalise
 from sslauth_utils.report.pictures import show_images
 from sslauth_utils.report.style import COLOURS, MARKERS
 from sslauth_utils.schemes.record import Record
-from sslauth_utils.schemes.similarity import normalise
 from sslauth_utils.schemes.verification import respond, verify
 
 

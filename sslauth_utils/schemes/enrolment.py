@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.schemes.generator import key_targets, train_generator
 from sslauth_utils.schemes.record import Record
-from sslauth_utils.schemes.similarity import normalise
 
 #: "we have established a stringent similarity threshold of 99.5%" (§5.1)
 PAPER_TAU = 0.995

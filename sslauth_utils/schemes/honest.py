@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.base.tensors import sha256_tensors
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.models.folding import fold_batch_norm
 from sslauth_utils.models.resnet import ResNet
 from sslauth_utils.schemes.precision import round_features
-from sslauth_utils.schemes.similarity import normalise
 
 
 @dataclass(frozen=True)

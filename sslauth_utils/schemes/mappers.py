@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import normalise
 from sslauth_utils.schemes.generator import Generator, pixel_norm
-from sslauth_utils.schemes.similarity import cosine, normalise
+from sslauth_utils.schemes.similarity import cosine
 
 Mapper = Callable[[Tensor], Tensor]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from sslauth_utils.base import tensors
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import normalise
 from sslauth_utils.schemes.generator import Generator
-from sslauth_utils.schemes.similarity import normalise
 
 
 @dataclass(frozen=True)

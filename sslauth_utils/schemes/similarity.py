@@ -50,11 +50,6 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
     return msssim_ssim(a.to(dtype), b.to(dtype), data_range=data_range, size_average=False)
 
 
-def normalise(features: Tensor) -> Tensor:
-    """Features divided by their L2 norm (row-wise), a zero row left zero."""
-    return functional.normalize(features, dim=1)
-
-
 def correlations(images: Tensor, keys: Tensor) -> Tensor:
     """Pearson correlation of every image with every key, over all pixels and channels.
 

@@ -9,11 +9,11 @@ report.passed                              # True only if every key passes
 
 from torch import Tensor, nn
 
-from sslauth_utils.models.features import check_features, encode
+from sslauth_utils.models.features import check_features, encode, normalise
 from sslauth_utils.schemes.precision import round_features
 from sslauth_utils.schemes.record import Record
 from sslauth_utils.schemes.report import Report, SchemeResult, scheme_name
-from sslauth_utils.schemes.similarity import cosine, normalise, ssim
+from sslauth_utils.schemes.similarity import cosine, ssim
 
 
 def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, normalised: bool = True) -> Tensor:

@@ -10,9 +10,8 @@ from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.images.load import Images
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.models.heads import ClassifierSettings, chance, predict, train_classifier
-from sslauth_utils.schemes.similarity import normalise
 
 BATCH = 500
 ADVERSARY_SHARE = 0.1  # of a task's labelled images: the adversary's own, which the victim never sees

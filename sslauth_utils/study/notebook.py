@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.base.paths import NOTEBOOKS, RESULTS
+from sslauth_utils.study.parameters import check, defaults
 from sslauth_utils.study.rowlog import RowLog
 from sslauth_utils.study.rows import COLUMNS, MEASURE_COLUMNS
 from sslauth_utils.study.runs import FINGERPRINT, RUN_DIR
@@ -59,13 +60,19 @@ def _device(name: str) -> Any:
     return pick_device(name)
 
 
-def start(notebook: str, **parameters: Any) -> Run:
+def start(notebook: str, values: Mapping[str, Any]) -> Run:
     """Seed everything, fix the threads, say versions and device, and return the `Run`.
 
     Args:
         notebook: its file name without ``.ipynb``.
-        parameters: all values of the parameters cell.
+        values: of the notebook's parameters; other names are left alone, so ``globals()`` will do.
+
+    Raises:
+        UserError: a parameter is missing or of another type than in the parameters cell.
     """
+    source = NOTEBOOKS / f"{notebook}.ipynb"
+    given = {name: values[name] for name in defaults(source) if name in values}
+    parameters = check(given, source, "this run")
     seed = parameters.get("seed", 0)
     random.seed(seed)
     np.random.seed(seed)

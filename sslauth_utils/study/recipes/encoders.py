@@ -7,8 +7,8 @@ import torch
 
 from sslauth_utils.base.device import pick_device
 from sslauth_utils.base.files import read_json
-from sslauth_utils.base.paths import DATA, user_data
 from sslauth_utils.base.tensors import read_safetensors
+from sslauth_utils.images.identity import weights_path, weights_sha256
 from sslauth_utils.images.load import load_images
 from sslauth_utils.models import simclr
 from sslauth_utils.models.encoders import (
@@ -47,7 +47,7 @@ def pretrained_encoder(
         encoder = untrained_encoder(settings, seed).to(device)
         history = []
         if settings["weights_file"]:
-            path = (user_data() or DATA) / settings["weights_file"]
+            path = weights_path(settings["weights_file"])
             load_weights(encoder, read_safetensors(path), str(path))
         else:
             checkpoint = folder / "checkpoint.safetensors"
@@ -76,6 +76,8 @@ def encoder_ingredients(scenario: str, seed: int, settings: Settings) -> Ingredi
     """What `pretrained_encoder` depends on; which images it is tested on is no part of it."""
     values = {name: value for name, value in settings.items() if name != "test_images"}
     which = {"scenario": scenario, "seed": seed}
+    if settings["weights_file"]:
+        which["weights_sha256"] = weights_sha256(settings["weights_file"])
     return Ingredients(__name__, {PRETRAIN: values, "": which}, [settings["pretrain_data"]])
 
 

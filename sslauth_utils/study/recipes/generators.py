@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.device import pick_device
+from sslauth_utils.models.features import normalise
 from sslauth_utils.schemes.generator import OBJECTIVES, Generator, key_targets, train_generator
-from sslauth_utils.schemes.similarity import normalise
 from sslauth_utils.study.profiles import ENROL, notebook_settings
 from sslauth_utils.study.recipes.records import enrolled_record, record_ingredients
 from sslauth_utils.study.store import Ingredients, find_or_make
