@@ -13,6 +13,7 @@ from sslauth_utils.base.fingerprint import meanings
 from sslauth_utils.base.paths import RESULTS, ROOT
 from sslauth_utils.engine.graph import Run
 from sslauth_utils.engine.plan import Pending
+from sslauth_utils.study.profiles import load_profile
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Estimate:
 
     Attributes:
         seconds: by the run's folder; runs of which nothing is known are missing.
+        guessed: of these, the folders of runs that nobody has made yet: the profile says what it expects.
         kept: artifacts that the runs asked for last time and will find again.
         again: those that they will make again.
     """
 
     seconds: dict[str, float]
+    guessed: set[str]
     kept: set[str]
     again: set[str]
 
@@ -35,14 +38,18 @@ def estimate(todo: Sequence[Pending]) -> Estimate:
     changed = {(one.run.notebook, name.removeprefix("value ")) for one in todo for name in one.changed}
     data = {name.removeprefix("data ") for one in todo for name in one.changed if name.startswith("data ")}
     artifacts = _Artifacts(todo[0].run.profile, changed, data) if todo else None
-    seconds, kept, again = {}, set(), set()
+    seconds, guessed, kept, again = {}, set(), set(), set()
     for one in todo:
-        last = one.old or _previous(one.run)
+        run = one.run
+        last = one.old or _previous(run)
         if "seconds" not in last:
-            if (
-                known := _reference(one.run.profile).get((one.run.notebook, one.run.scenario, one.run.seed))
-            ) is not None:
-                seconds[one.run.folder] = known
+            known = _reference(run.profile).get((run.notebook, run.scenario, run.seed))
+            expected = load_profile(run.profile).expected_minutes.get(run.notebook, {}).get(run.scenario)
+            if known is not None:
+                seconds[run.folder] = known
+            elif expected is not None:
+                seconds[run.folder] = 60 * expected
+                guessed.add(run.folder)
             continue
         own = last["seconds"]
         for name, made in last.get("artifacts", {}).items():
@@ -52,8 +59,8 @@ def estimate(todo: Sequence[Pending]) -> Estimate:
             elif name not in again:
                 again.add(name)
                 own += artifacts.seconds(name)
-        seconds[one.run.folder] = max(1.0, own)
-    return Estimate(seconds, kept, again)
+        seconds[run.folder] = max(1.0, own)
+    return Estimate(seconds, guessed, kept, again)
 
 
 def duration(

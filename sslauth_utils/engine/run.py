@@ -201,6 +201,10 @@ def show_plan(
     if dry and about:
         several = ", ".join(f"{n}: {in_words(duration(runs, expected.seconds, n))}" for n in (1, 8, 64))
         print(f"By runs at once: {several}.")
+    if expected.guessed:
+        print(
+            f"Of {len(expected.guessed)} runs, which nobody has made yet, the times are what config/{options.profile}.yaml expects."
+        )
     if all(one.run.info.summary for one in todo):
         print("Only figures and report are to be drawn again: --figures-only does the same.")
     sys.stdout.flush()

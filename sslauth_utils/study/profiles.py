@@ -7,16 +7,18 @@ A profile is ``config/<name>.yaml``::
       cifar10: {pretrain_data: ..., key_data: ...}      # values that differ by scenario
     notebooks:
       01_pretrain_encoders: {width: 16, ...}             # values of one notebook
+    expected_minutes:                                    # may be left out: of a run that nobody has made yet
+      01_pretrain_encoders: {cifar10: 85, imagenet: 15}
 
 A notebook's parameters are its own values, then those of its scenario that it
 declares, then ``profile``, ``scenario`` and ``seed``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sslauth_utils.base.checks import is_whole
+from sslauth_utils.base.checks import is_number, is_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_yaml
 from sslauth_utils.base.paths import CONFIG
@@ -34,6 +36,7 @@ class Profile:
     seeds: list[int]
     scenarios: dict[str, dict[str, Any]]
     notebooks: dict[str, dict[str, Any]]
+    expected_minutes: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def parameters(self, notebook: str, scenario: str | None = None, seed: int = 0) -> dict[str, Any]:
         """The explicit parameters of one notebook run.
@@ -76,8 +79,8 @@ def load_profile(name: str) -> Profile:
     path = CONFIG / f"{name}.yaml"
     content = read_yaml(path)
     wanted = {"seeds": list, "scenarios": dict, "notebooks": dict}
-    if not isinstance(content, dict) or set(content) != set(wanted):
-        raise UserError(f"{path} must have exactly the sections {', '.join(wanted)}.")
+    if not isinstance(content, dict) or set(content) - {"expected_minutes"} != set(wanted):
+        raise UserError(f"{path} must have exactly the sections {', '.join(wanted)} (and may have expected_minutes).")
     for section, kind in wanted.items():
         if not isinstance(content[section], kind) or not content[section]:
             raise UserError(f"{path}: section {section} must be a non-empty {kind.__name__}.")
@@ -89,7 +92,17 @@ def load_profile(name: str) -> Profile:
                 raise UserError(
                     f"{path}: {section}.{entry} must hold names and values, not {values!r}; write {{}} for none."
                 )
-    return Profile(name, content["seeds"], content["scenarios"], content["notebooks"])
+    expected = content.get("expected_minutes", {})
+    known = isinstance(expected, dict) and all(
+        notebook in content["notebooks"]
+        and isinstance(minutes, dict)
+        and set(minutes) <= set(content["scenarios"])
+        and all(is_number(value) for value in minutes.values())
+        for notebook, minutes in expected.items()
+    )
+    if not known:
+        raise UserError(f"{path}: expected_minutes must hold minutes by notebook and scenario, those of the file only.")
+    return Profile(name, content["seeds"], content["scenarios"], content["notebooks"], expected)
 
 
 def notebook_settings(
