@@ -10,8 +10,8 @@ batch norm in eval mode; SGD; float32. Ours makes what does not change once, sen
 reference instead of a batch of copies, and folds the frozen batch norm away.
 
 * loader: everything for an item, two workers, as the public code.  step: given batches.
-* public step, bfloat16: with our arithmetic and allocator setting, so that what is left
-  of the difference is the work saved.
+* public step, bfloat16: with our arithmetic, so that what is left of the difference is the
+  work saved.
 * loss difference: largest over 20 steps of both in float32, from one state, on the same
   batches and the same augmented references.
 """
@@ -96,8 +96,6 @@ class Case:
 
 def contender(name: str, options: argparse.Namespace) -> "Ours | Public":
     """One of the ways, ready to run."""
-    if name in (PUBLIC_FAST, OURS):
-        keep_freed_memory()
     case = Case(options)
     if name in (OURS32, OURS):
         return Ours(case, fast=name == OURS)

@@ -20,9 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.timing import in_turn, machine, show
 from sslauth_utils.images.load import load_images
 from sslauth_utils.models.encoders import build_encoder
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.models.heads import ClassifierSettings, build_classifier, predict, train_classifier
-from sslauth_utils.schemes.similarity import normalise
 
 FUSED, USUAL, WORKERS = "loader, fused Adam", "loader", "loader, 2 workers"
 

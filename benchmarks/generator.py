@@ -6,8 +6,7 @@
 loop is float32 and NCHW; its layers scale their output, bias included, as the
 public PGAN code does; loss by pytorch_msssim, Adam.
 
-* plain, bfloat16: the same layers with our arithmetic (autocast, channels-last memory)
-  and our allocator setting.
+* plain, bfloat16: the same layers with our arithmetic (autocast, channels-last memory).
 * SSIM: after the same number of steps (it is being minimised).
 """
 
@@ -93,8 +92,6 @@ class Contender:
 
     def __init__(self, name: str, depth: int, options: argparse.Namespace):
         torch.set_num_threads(options.threads)
-        if name in (PLAIN_FAST, OURS):
-            keep_freed_memory()
         if name == OURS32:
             generator.autocast = lambda device: contextlib.nullcontext()
         self.name, self.depth, self.steps = name, depth, options.steps

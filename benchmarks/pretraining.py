@@ -9,8 +9,8 @@ image with two views, so twice as many images pass through the encoder.
 * loader: views only.  step: forward, loss, backward, Adam on given views.
   end to end: an epoch over the images.
 * lightly float32 is the loop as its documentation writes it (two workers);
-  lightly bfloat16 adds PyTorch's bfloat16 autocast, channels-last memory and
-  our allocator setting. Each runs in a process of its own, in turn.
+  lightly bfloat16 adds PyTorch's bfloat16 autocast and channels-last memory.
+  Each runs in a process of its own, in turn.
 * loss and kNN (k = 200, on 1,000 other images) after the end-to-end epochs, all
   of which train: speed is worth nothing if learning suffers.
 """
@@ -30,7 +30,8 @@ from sslauth_utils.images.augment import two_views
 from sslauth_utils.images.load import Images, load_images
 from sslauth_utils.models.encoders import build_encoder
 from sslauth_utils.models.features import encode
-from sslauth_utils.models.probes import chance, knn_accuracy
+from sslauth_utils.models.heads import chance
+from sslauth_utils.models.probes import knn_accuracy
 from sslauth_utils.models.simclr import SimCLRSettings, gradients, projection_head, training_step
 
 FLOAT32, BFLOAT16 = "lightly float32", "lightly bfloat16"
@@ -67,8 +68,6 @@ def main() -> None:
 
 def _contender(name: str, options: argparse.Namespace) -> "Contender":
     torch.set_num_threads(options.threads)
-    if name != FLOAT32:
-        keep_freed_memory()
     train = load_images("embedded_shapes", "train", 32, options.images)
     settings = SimCLRSettings(batch_size=options.batch_size)
     torch.manual_seed(0)

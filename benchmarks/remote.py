@@ -1,4 +1,4 @@
-"""A contender in a process of its own, so that none runs with another's allocator or threads."""
+"""A contender in a process of its own, so that none runs with another's threads or memory."""
 
 from collections.abc import Callable
 from multiprocessing import get_context

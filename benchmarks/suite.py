@@ -70,7 +70,7 @@ def measure(project: Path, arguments: list[str]) -> dict[str, float | int]:
         text = said.read()
     if process.returncode != 0:
         sys.exit(f"run_all.sh {' '.join(arguments)} failed:\n{text}")
-    notebooks = len(re.findall(r" done in [\d.]+ s$", text, re.MULTILINE))
+    notebooks = len(re.findall(r" done in [\d.]+ s\b", text))
     return {"seconds": seconds, "peak_memory_gb": peak / 1e9, "notebooks": notebooks}
 
 

@@ -6,19 +6,17 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 
-from sslauth_utils.base.notebooks import imported_files
-from sslauth_utils.base.paths import ROOT
+from sslauth_utils.base.fingerprint import notebook_meanings
+from sslauth_utils.base.notebooks import cell_source, read_notebook
+from sslauth_utils.base.paths import NOTEBOOKS, ROOT
 
-DOCS = ["data", "deviations", "method", "reproducing"]
+DOCS = ["data", "deviations", "method", "reproducing", "rooms"]
 DOCUMENTS = ["README.md", "data/README.md", *(f"docs/{name}.md" for name in DOCS)]
-#: what makes numbers, and what only reads them
-MAKING = {"arrays", "artifacts", "augment", "data", "encoders", "generator", "simclr", "verification"}
-READING = ["claims", "plotting", "reference", "report", "results", "summary", "tables"]
+ROOMS = ["attacks", "base", "claims", "engine", "images", "models", "report", "schemes", "study"]
 
 
 @pytest.fixture(scope="module")
@@ -103,29 +101,122 @@ def test_modules_classes_and_functions_say_what_they_are_for(name):
     assert [getattr(node, "name", name) for node in [tree, *public] if not ast.get_docstring(node)] == []
 
 
-def imports(name):
-    """Names of all helper modules that importing this one runs."""
-    files = imported_files(f"import sslauth_utils.{name}", Path(__file__))
-    return {path.relative_to(ROOT / "sslauth_utils").with_suffix("").as_posix().replace("/", ".") for path in files}
+def test_the_package_has_rooms_and_every_module_lies_in_one():
+    package = ROOT / "sslauth_utils"
+    assert sorted(path.parent.name for path in package.glob("*/__init__.py")) == ROOMS
+    assert [path.name for path in package.glob("*.py")] == ["__init__.py"]
 
 
-@pytest.mark.parametrize("name", READING)
-def test_compute_and_plot_are_apart(name):
-    """The colour of a line never costs a training run."""
-    assert imports(name) & MAKING == set()
+def test_the_linter_of_imports_knows_every_room():
+    """Which room may import which is its contract, checked by ./run_tests.sh."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    [contract] = options["contracts"]
+    assert (contract["type"], contract["exhaustive"], contract["containers"]) == ("layers", True, ["sslauth_utils"])
+    assert sorted(contract["layers"]) == ROOMS and not contract.get("ignore_imports")
+    place = contract["layers"].index
+    assert place("report") < place("claims") < place("study") < place("attacks") < place("base"), "the highest first"
 
 
-def test_data_flows_one_way():
-    """Nothing that makes numbers knows how they are read, run or shown; and nothing imports itself in a circle."""
-    later = {*READING, "notebook", "execute", "run", "graph", "sliders"}
-    assert imports("verification") & (later | {"artifacts", "simclr", "downstream"}) == set()
-    assert imports("artifacts") & later == set()
-    for name in modules():
-        own = name.removeprefix("sslauth_utils.")
-        if not own.endswith("__init__"):
-            others = {other for other in imports(own) - {own} if not other.endswith("__init__")}
-            circle = {other for other in others if own in imports(other)}
-            assert circle == set(), f"{own} and {circle} import each other"
+def imported_by(name, path):
+    """Modules of the package that this one imports itself."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        else:
+            assert not isinstance(node, ast.ImportFrom), f"{name} has a relative import"
+    return found & set(modules())
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Within a room too, where the linter's layers do not look."""
+    waiting = {name: imported_by(name, path) for name, path in modules().items()}
+    while free := {name for name, needed in waiting.items() if not needed}:
+        waiting = {name: needed - free for name, needed in waiting.items() if name not in free}
+    assert waiting == {}
+
+
+# --- compute and plot are apart ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_colour_of_a_line_never_costs_a_training_run(path):
+    """Nor does a claim's rule: what only shows or runs is no part of what a notebook's rows depend on."""
+    found = notebook_meanings(path)
+    assert {path.relative_to(ROOT).as_posix(), "sslauth_utils/study/notebook.py"} <= set(found)
+    assert [module for module in found if module.split("/")[1] in ("claims", "report", "engine")] == []
+
+
+SHOWING = ("sslauth_utils.claims", "sslauth_utils.report")
+
+
+def names(tree, context):
+    """Names that the code reads (`ast.Load`) or gives a value (`ast.Store`), those within comprehensions left out."""
+    own = {
+        name.id
+        for node in ast.walk(tree) if isinstance(node, ast.comprehension)
+        for name in ast.walk(node.target) if isinstance(name, ast.Name)
+    }  # fmt: skip
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
+    return found - own
+
+
+def imported_to_show(cell):
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(cell) if isinstance(node, ast.ImportFrom) and node.module.startswith(SHOWING)
+        for alias in node.names
+    }  # fmt: skip
+
+
+def defined(statement):
+    return {statement.name} if isinstance(statement, ast.FunctionDef) else names(statement, ast.Store)
+
+
+def what_only_shows(cells):
+    """Of each cell, the names that it reads and that come from a room that only shows.
+
+    Either they are imported from there, in this cell or an earlier one, or an earlier cell made them with such a name.
+    """
+    shown = set()
+    for cell in cells:
+        shown |= imported_to_show(cell)
+        yield (names(cell, ast.Load) - names(cell, ast.Store)) & shown
+        for statement in cell.body:
+            if names(statement, ast.Load) & shown:
+                shown |= defined(statement)
+            else:
+                shown -= defined(statement)
+
+
+def adds_rows(cell):
+    """Whether the code adds to a row log: two arguments, which no set takes."""
+    calls = [node for node in ast.walk(cell) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return any(call.func.attr == "add" and len(call.args) == 2 for call in calls)
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_row_is_made_with_what_only_shows(path):
+    """Else an edit there would change rows that nothing makes again."""
+    sources = [cell_source(cell) for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
+    cells = [ast.parse(source) for source in sources]
+    found = {source: used for source, cell, used in zip(sources, cells, what_only_shows(cells), strict=True) if used}
+    assert [(used, source) for source, used in found.items() if adds_rows(ast.parse(source))] == []
+
+
+def test_what_only_shows_is_found():
+    cells = [ast.parse(source) for source in (
+        "from sslauth_utils.claims.statistics import summarise as mean\nfrom sslauth_utils.study.rows import load_rows",
+        "def line(rows):\n    return mean(rows)",
+        "table = line(load_rows('demo', '05_pruning'))",
+        "for rate in rates:\n    rows.add(f'{rate}', other(rate))",
+        "for rate in rates:\n    rows.add(f'{rate}', table)",
+        "table = [rate for rate in rates]\nrows.add('', table)",
+    )]  # fmt: skip
+    assert list(what_only_shows(cells)) == [set(), {"mean"}, {"line"}, set(), {"table"}, set()]
+    assert [adds_rows(cell) for cell in cells] == [False, False, False, True, True, True]
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -148,7 +239,7 @@ def test_the_readme_shows_the_two_commands():
 @pytest.fixture(scope="module")
 def options():
     """What ./run_all.sh --help says."""
-    command = [sys.executable, "-m", "sslauth_utils.front", "--help"]
+    command = [sys.executable, "-m", "sslauth_utils.engine.front", "--help"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -165,14 +256,29 @@ def test_commands_in_documents_exist(name, options):
         assert (ROOT / "config" / f"{profile}.yaml").is_file(), profile
 
 
+def exists(name):
+    """Whether `name` is a module of the package, or something in one, a class's own included."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        if (module := ".".join(["sslauth_utils", *parts[:cut]])) in modules():
+            found = importlib.import_module(module)
+            for part in parts[cut:]:
+                found = getattr(found, part, None)
+            return found is not None
+    return False
+
+
 def test_method_names_functions_that_exist():
     text = (ROOT / "docs/method.md").read_text(encoding="utf-8")
-    names = re.findall(r"`((?:attacks\.)?[a-z]\w*\.[a-z]\w*)(?:\([^`]*\))?`", text)
-    names = [name for name in names if not name.endswith((".yaml", ".md", ".csv"))]
+    names = re.findall(r"`([a-z]\w*(?:\.[A-Za-z]\w*)+)(?:\([^`]*\))?`", text)
+    names = [name for name in names if not name.endswith((".yaml", ".md", ".csv", ".json"))]
     assert len(names) > 10
-    for name in names:
-        module, _, function = name.rpartition(".")
-        assert callable(getattr(importlib.import_module(f"sslauth_utils.{module}"), function, None)), name
+    assert [name for name in names if not exists(name)] == []
+
+
+def test_names_that_do_not_exist_are_found():
+    assert exists("schemes.enrolment.enrol") and exists("schemes.record.Record.challenge") and exists("schemes.keys")
+    assert not exists("enrolment.enrol") and not exists("schemes.enrolment.enroll") and not exists("schemes.none")
 
 
 def test_the_readmes_example_runs(capsys):

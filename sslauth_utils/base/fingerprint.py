@@ -97,7 +97,7 @@ def _existing(name: str, where: str, root: Path) -> str:
 # --- what one text means ------------------------------------------------------------------------------------------
 
 
-def _understand(code: str, where: Path, root: Path) -> tuple[str, list[str]]:
+def _understand(code: str, where: Path, root: Path) -> tuple[str, list[tuple[str, str]]]:
     try:
         tree = _Bare().visit(ast.parse(code))
     except SyntaxError as error:
@@ -105,7 +105,7 @@ def _understand(code: str, where: Path, root: Path) -> tuple[str, list[str]]:
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     tree = _Imports(used).visit(tree)
     package = list(where.relative_to(root).parts[:-1])
-    imported = sorted({name for node in ast.walk(tree) for name in _modules_of(node, package, root)})
+    imported = sorted({pair for node in ast.walk(tree) for pair in _imports_of(node, package)})
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
 
 
@@ -151,18 +151,23 @@ class _Imports(ast.NodeTransformer):
     visit_Import = visit_ImportFrom = _kept
 
 
-def _modules_of(node: ast.AST, package: list[str], root: Path) -> list[str]:
-    """Modules of this package that the statement `node` imports, as dotted names."""
+def _imports_of(node: ast.AST, package: list[str]) -> list[tuple[str, str]]:
+    """What the statement `node` imports from this package: (module, "") or (module or room, name)."""
     if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names]
+        pairs = [(alias.name, "") for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
         above = package[: len(package) - node.level + 1] if node.level else []
         base = ".".join([*above, *filter(None, [node.module])])
-        inside = root.joinpath(*base.split(".")).is_dir()  # a room: each name is a module of it
-        names = [f"{base}.{alias.name}" for alias in node.names] if inside else [base]
+        pairs = [(base, alias.name) for alias in node.names]
     else:
         return []
-    return [name for name in names if name.split(".")[0] == PACKAGE]
+    return [pair for pair in pairs if pair[0].split(".")[0] == PACKAGE]
+
+
+def _module_of(base: str, name: str, root: Path) -> str:
+    """The module that an import is of, as a dotted name; of a room each name is a module."""
+    room = root.joinpath(*base.split("."), "__init__.py").is_file()
+    return f"{base}.{name}" if name and room else base
 
 
 # --- remembered between runs --------------------------------------------------------------------------------------
@@ -190,7 +195,9 @@ class _Memory:
         if key not in self.known:
             self.known[key] = _understand(code, where, self.root)
             self.new = True
-        return self.known[key]
+        meaning, imported = self.known[key]
+        # what is a room may have changed since
+        return meaning, sorted({_module_of(base, name, self.root) for base, name in imported})
 
     def keep(self) -> None:
         if self.new:

@@ -93,7 +93,7 @@ def refuse_pickle(path: Path) -> None:
     if head[:2] == b"\x80\x02" or head[:2] in (b"\x80\x03", b"\x80\x04", b"\x80\x05") or head == b"PK\x03\x04":
         raise UserError(
             f"{path} is a pickle (torch.save format), which can run code when it is read; "
-            "turn it into safetensors first: python -m sslauth_utils.convert FILE.pth FILE.safetensors"
+            "turn it into safetensors first: python -m sslauth_utils.models.convert FILE.pth FILE.safetensors"
         )
 
 

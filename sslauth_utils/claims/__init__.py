@@ -1,0 +1,1 @@
+"""What the papers claim and what the rows say: statistics, measures, rules, verdicts, reasons, the reference."""

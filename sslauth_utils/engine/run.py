@@ -203,7 +203,7 @@ def show_plan(
         print(f"By runs at once: {several}.")
     if expected.guessed:
         print(
-            f"Of {len(expected.guessed)} runs, which nobody has made yet, the times are what config/{options.profile}.yaml expects."
+            f"{len(expected.guessed)} of these times are what config/{options.profile}.yaml expects: nobody has run them."
         )
     if all(one.run.info.summary for one in todo):
         print("Only figures and report are to be drawn again: --figures-only does the same.")

@@ -12,8 +12,8 @@ def attack_scores(clean: Mapping[str, Any], attacked: Mapping[str, Any]) -> tupl
     """Utility and success of one attack, and whether it destroyed the encoder.
 
     Args:
-        clean: facts of `tampered.clean_task`.
-        attacked: facts of `tampered.backdoored_encoder`.
+        clean: facts of `recipes.tasks.clean_task`.
+        attacked: facts of `recipes.backdoors.backdoored_encoder`.
 
     Returns:
         Lines with quantity, value (a share, 0 to 1) and n (test images), the last being "destroyed" (0 or 1), and

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import NOTEBOOKS, RESULTS
 from sslauth_utils.study.parameters import check, defaults
 from sslauth_utils.study.rowlog import RowLog
@@ -71,7 +72,10 @@ def start(notebook: str, values: Mapping[str, Any]) -> Run:
         UserError: a parameter is missing or of another type than in the parameters cell.
     """
     source = NOTEBOOKS / f"{notebook}.ipynb"
-    given = {name: values[name] for name in defaults(source) if name in values}
+    names = defaults(source)
+    if absent := [name for name in names if name not in values]:
+        raise UserError(f"{notebook} was started without its parameter {absent[0]!r}; run its parameters cell first.")
+    given = {name: values[name] for name in names}
     parameters = check(given, source, "this run")
     seed = parameters.get("seed", 0)
     random.seed(seed)

@@ -33,7 +33,8 @@ def lay_out_encoders(profile: str) -> list[Path]:
     for path in found:
         scenario, _, seed = path.stem.rpartition("-s")
         now, then = notebook_settings(profile, PRETRAIN, scenario, int(seed), None), read_json(path)["settings"]
-        asked = {*now, *then} - {"device"}  # where it was trained is past; the copy serves any machine
+        # Where it was trained is past, and what it was tested on is no part of it.
+        asked = {*now, *then} - {"device", "test_images"}
         if changed := sorted(name for name in asked if now.get(name) != then.get(name)):
             raise UserError(
                 f"The reference encoder {path.stem} was trained with another {changed[0]} ({then.get(changed[0])!r}) "

@@ -55,7 +55,8 @@ def find_or_make(profile: str, kind: str, ingredients: Ingredients, make: Callab
     `make` gets a working folder that survives a crash (checkpoints go there) and is
     renamed when complete. A lock lets a second process wait for the first.
     """
-    folder = RESULTS / profile / "artifacts" / f"{kind}-{ingredients.address[:12]}"
+    address, code = ingredients.address, meanings([ingredients.recipe])  # now: the code may be edited meanwhile
+    folder = RESULTS / profile / "artifacts" / f"{kind}-{address[:12]}"
     made = False
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +65,8 @@ def find_or_make(profile: str, kind: str, ingredients: Ingredients, make: Callab
                 working = folder.with_name(folder.name + ".partial")
                 working.mkdir(exist_ok=True)
                 seconds = _timed(make, working)
-                about = asdict(ingredients) | {"address": ingredients.address, "code": meanings([ingredients.recipe])}
-                write_json(working / "made.json", about | {"seconds": seconds})
+                about = asdict(ingredients) | {"address": address, "code": code, "seconds": seconds}
+                write_json(working / "made.json", about)
                 working.rename(folder)
                 made = True
     _note(folder, made)

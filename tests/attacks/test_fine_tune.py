@@ -185,18 +185,18 @@ def test_a_loss_that_diverges_is_told(encoder, pictures):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [(0,), (1.5,), (True,), ("10",), (1, 1), (1, 16, 0), (1, 16, -1e-4), (1, 16, math.nan), (1, 16, math.inf),
-     (1, 16, "1e-4"), (1, 16, True)],
-)  # fmt: skip
-def test_a_setting_out_of_range_is_told(settings):
+    ("name", "value", "wanted"),
+    [
+        *(("epochs", value, "a whole number from 1 on") for value in (0, 1.5, True, "10")),
+        ("batch_size", 1, "a whole number from 2 on"),
+        *(("learning_rate", value, "a number above 0") for value in (0, -1e-4, math.nan, math.inf, "1e-4", True)),
+        ("seed", -1, "a whole number from 0 on"),
+    ],
+)
+def test_a_setting_out_of_range_is_told(name, value, wanted):
     with pytest.raises(UserError) as caught:
-        FineTuneSettings(*settings)
-    epochs, batch, rate = (*settings, *(10, 256, 1e-4)[len(settings) :])
-    assert str(caught.value) == (
-        "Fine-tuning needs epochs from 1 on, batches from 2 on and a learning rate above 0, "
-        f"not {epochs!r}, {batch!r}, {rate!r}."
-    )
+        FineTuneSettings(**{name: value})
+    assert str(caught.value) == f"Fine-tuning's {name} must be {wanted}, not {value!r}."
 
 
 @pytest.mark.parametrize(

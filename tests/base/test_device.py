@@ -31,9 +31,7 @@ def test_without_a_gpu(no_gpu):
     assert device.pick_device() == device.pick_device("cpu") == torch.device("cpu")
     with pytest.raises(UserError) as caught:
         device.pick_device("cuda")
-    assert str(caught.value) == (
-        "A GPU is asked for (device: cuda), but PyTorch sees none; set device to auto or cpu."
-    )
+    assert str(caught.value) == ("A GPU is asked for (device: cuda), but PyTorch sees none; set device to auto or cpu.")
 
 
 def test_with_a_gpu(one_gpu):

@@ -54,8 +54,8 @@ def test_training_a_narrow_encoder_leaves_the_heap_whole():
     """In a process of its own, whose allocator checks every block that is freed."""
     program = """
 import torch
-from sslauth_utils.encoders import build_encoder
-from sslauth_utils.layout import fast_layout, training_layout
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.base.layout import fast_layout, training_layout
 model = build_encoder("resnet18", 4).train()
 with training_layout(model):
     for _ in range(10):

@@ -12,8 +12,8 @@ import zipfile
 
 import pytest
 import yaml
-from conftest import ROOT
 from packaging.requirements import Requirement
+from toy_project import ROOT
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.engine import environment
@@ -130,8 +130,8 @@ def ensure(project, folder, with_uv):
         "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull,
         "UV_OFFLINE": "1", "UV_FIND_LINKS": str(folder), "UV_NO_CONFIG": "1",
     }  # fmt: skip
-    code = "from sslauth_utils import environment, errors\ntry:\n    print(environment.ensure())\n"
-    code += "except errors.UserError as error:\n    raise SystemExit(str(error))"
+    code = "from sslauth_utils.base.errors import UserError\nfrom sslauth_utils.engine import environment\n"
+    code += "try:\n    print(environment.ensure())\nexcept UserError as error:\n    raise SystemExit(str(error))"
     return subprocess.run(
         [sys.executable, "-c", code], cwd=project.root, env=variables, capture_output=True, text=True, check=False
     )
@@ -148,7 +148,7 @@ def test_environment_is_made_once_completed_and_brought_up_to_date(project, whee
     assert ("with uv" if with_uv else "with pip") in made.stderr
     python = made.stdout.strip()
     assert python == str(project.root / ".venv/bin/python")
-    code = "import tiny_thing, sslauth_utils.errors; print(tiny_thing.ANSWER)"
+    code = "import tiny_thing, sslauth_utils.base.errors; print(tiny_thing.ANSWER)"
     seen = subprocess.run([python, "-c", code], cwd="/", capture_output=True, text=True, check=False)
     assert seen.stdout == "42\n", seen.stderr
 

@@ -1,4 +1,4 @@
-"""The strict wrapper around papermill, its parameters, helper closure, threads and GPU slots."""
+"""The strict wrapper around papermill, its parameters, the modules that it rests on, threads and GPU slots."""
 
 import json
 import os
@@ -8,12 +8,14 @@ import sys
 import time
 
 import pytest
-from conftest import notebook
+from toy_project import notebook
 
 from sslauth_utils.base import leash
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.notebooks import helper_files
-from sslauth_utils.engine import execute, gpu_slots, plan
+from sslauth_utils.base.files import sha256_file, sha256_json
+from sslauth_utils.base.fingerprint import notebook_meanings
+from sslauth_utils.base.paths import ROOT
+from sslauth_utils.engine import execute, gpu_slots
 from sslauth_utils.study import parameters
 
 
@@ -89,20 +91,25 @@ def test_a_file_that_is_no_notebook_is_told(tmp_path, text):
         parameters.defaults(path)
 
 
-# --- helper files -------------------------------------------------------------------------------
+# --- modules that it rests on -------------------------------------------------------------------
 
 
 @pytest.fixture
 def package(tmp_path):
     """A package in which one module leads to another in every way that Python knows."""
     for name, text in {
-        "__init__": "", "plain": "", "unused": "",
-        "named": "from sslauth_utils.deeper import thing\n", "deeper": "thing = 1\n",
-        "inside": "def f():\n    import sslauth_utils.late\n", "late": "",
-        "relative": "from . import near\n", "near": "from .far import x\n", "far": "x = 1\n",
-        "attacks/__init__": "from .base import attack\n", "attacks/base": "attack = 1\n",
-        "attacks/prune": "", "attacks/other": "",
-        "circle_a": "import sslauth_utils.circle_b", "circle_b": "import sslauth_utils.circle_a",
+        "base/__init__": "", "base/errors": "x = 1\n", "models/__init__": "", "attacks/__init__": "",
+        "models/plain": "", "models/unused": "",
+        "models/named": "from sslauth_utils.models.deeper import thing\nthing\n", "models/deeper": "thing = 1\n",
+        "models/inside": "def f():\n    from sslauth_utils.models import late\n    late\n", "models/late": "",
+        "models/relative": "from . import near\nnear\n", "models/near": "from .far import x\nx\n",
+        "models/far": "x = 1\n", "attacks/up": "from ..models import far\nfar\n",
+        "models/circle_a": "import sslauth_utils.models.circle_b as b\nb", 
+        "models/circle_b": "import sslauth_utils.models.circle_a as a\na",
+        "models/hinted": "from sslauth_utils.models.plain import P\n\n\ndef f(x: P) -> P: ...\n",
+        "models/checked": "from sslauth_utils.base.errors import x\nfrom sslauth_utils.models.far import x as y\nx, y",
+        "report/__init__": "", "report/plot": "from sslauth_utils.models import far\nfar\n",
+        "models/showing": "from sslauth_utils.report import plot\nplot\n",
     }.items():  # fmt: skip
         path = tmp_path / f"sslauth_utils/{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,33 +120,49 @@ def package(tmp_path):
 @pytest.mark.parametrize(
     ("code", "modules"),
     [
-        ("import numpy\nfrom os import path", []),
-        ("import sslauth_utils.plain", ["__init__", "plain"]),
-        ("from sslauth_utils import plain", ["__init__", "plain"]),
-        ("from sslauth_utils.plain import anything", ["__init__", "plain"]),
-        ("from sslauth_utils.named import thing", ["__init__", "deeper", "named"]),
-        ("import sslauth_utils.inside as i", ["__init__", "inside", "late"]),
-        ("from sslauth_utils import relative", ["__init__", "far", "near", "relative"]),
-        ("from sslauth_utils.attacks import prune", ["__init__", "attacks/__init__", "attacks/base", "attacks/prune"]),
-        ("from sslauth_utils.attacks import attack", ["__init__", "attacks/__init__", "attacks/base"]),
-        ("import sslauth_utils.circle_a", ["__init__", "circle_a", "circle_b"]),
-        ("%matplotlib inline\n!ls\nimport sslauth_utils.plain", ["__init__", "plain"]),
+        ("import numpy\nfrom os import path\nnumpy, path", []),
+        ("import sslauth_utils.models.plain\nsslauth_utils.models.plain", ["models/plain"]),
+        ("from sslauth_utils.models import plain\nplain", ["models/plain"]),
+        ("from sslauth_utils.models.plain import anything\nanything", ["models/plain"]),
+        ("from sslauth_utils.models.named import thing\nthing", ["models/deeper", "models/named"]),
+        ("import sslauth_utils.models.inside as i\ni", ["models/inside", "models/late"]),
+        ("from sslauth_utils.models import relative\nrelative", ["models/far", "models/near", "models/relative"]),
+        ("from sslauth_utils.attacks import up\nup", ["attacks/up", "models/far"]),
+        ("from sslauth_utils.models import circle_a\ncircle_a", ["models/circle_a", "models/circle_b"]),
+        ("%matplotlib inline\n!ls\nfrom sslauth_utils.models import plain\nplain", ["models/plain"]),
+        ("from sslauth_utils.models import plain as other\nother", ["models/plain"]),
+        ("from sslauth_utils.models import plain", []),
+        ("from sslauth_utils.models.hinted import f\nf", ["models/hinted"]),
+        ("from sslauth_utils.models.checked import y\ny", ["models/checked", "models/far"]),
+        ("from sslauth_utils.report import plot\nplot", []),
+        ("from sslauth_utils.models import showing\nshowing", ["models/showing"]),
     ],
-)
-def test_helper_files_are_the_closure_of_imports(package, code, modules):
-    found = helper_files(write_notebook(package, code), package)
-    assert [path.relative_to(package).as_posix() for path in found] == [f"sslauth_utils/{name}.py" for name in modules]
+    ids=[
+        "others", "module", "from-room", "from-module", "deeper", "inside-a-function", "relative", "from-another-room",
+        "circle", "magic", "renamed", "unused", "type-hint", "plumbing", "showing", "showing-behind",
+    ],
+)  # fmt: skip
+def test_what_its_code_rests_on_is_the_closure_of_its_imports(package, code, modules):
+    found = notebook_meanings(write_notebook(package, code), package)
+    assert list(found) == ["05_toy.ipynb", *(f"sslauth_utils/{name}.py" for name in modules)]
+
+
+def test_a_notebook_that_draws_rests_on_what_only_shows(package):
+    path = write_notebook(package, "from sslauth_utils.models import showing\nshowing")
+    found = notebook_meanings(path, package, everything=True)
+    assert [name.rpartition("/")[2] for name in found] == ["05_toy.ipynb", "far.py", "showing.py", "plot.py"]
 
 
 @pytest.mark.parametrize(
     ("code", "sentence"),
-    [("import sslauth_utils.gone", "imports sslauth_utils.gone, but there is no such module"),
-     ("from sslauth_utils.gone import x", "imports sslauth_utils.gone, but there is no such module"),
+    [("import sslauth_utils.models.gone as g\ng", "imports sslauth_utils.models.gone, but there is no such module"),
+     ("from sslauth_utils.gone import x\nx", "imports sslauth_utils.gone, but there is no such module"),
+     ("from sslauth_utils.models import gone\ngone", "imports sslauth_utils.models.gone, but there is no such module"),
      ("def f(:", "is not valid Python (line 2")],
 )  # fmt: skip
 def test_imports_that_cannot_work_are_told(package, code, sentence):
     with pytest.raises(UserError) as caught:
-        helper_files(write_notebook(package, code), package)
+        notebook_meanings(write_notebook(package, code), package)
     assert sentence in str(caught.value)
 
 
@@ -212,7 +235,7 @@ def test_jobs_get_a_gpu_each_and_share_only_when_all_are_taken(tmp_path):
 
 def test_a_job_waits_for_a_gpu_and_a_killed_one_gives_it_back(tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom sslauth_utils.gpu_slots import claim\n"
+        "import sys, time\nfrom pathlib import Path\nfrom sslauth_utils.engine.gpu_slots import claim\n"
         "with claim(['GPU-a'], 1, Path(sys.argv[1])):\n    print('claimed', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
@@ -229,10 +252,10 @@ def test_a_job_waits_for_a_gpu_and_a_killed_one_gives_it_back(tmp_path):
 def test_a_process_on_the_leash_ends_with_the_one_that_holds_it(tmp_path):
     (tmp_path / "sleeper.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
     holder_code = (
-        "import subprocess, time\nfrom sslauth_utils import leash\n"
+        "import subprocess, time\nfrom sslauth_utils.base import leash\n"
         "subprocess.Popen(leash.command('sleeper'))\ntime.sleep(60)\n"
     )
-    path = os.pathsep.join([str(tmp_path), str(plan.ROOT)])
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
     holder = subprocess.Popen(
         [sys.executable, "-c", holder_code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
     )
@@ -268,7 +291,7 @@ def test_a_leash_whose_holder_is_already_gone_ends_at_once():
 
 def run_one(project, *arguments, **variables):
     return subprocess.run(
-        [sys.executable, "-m", "sslauth_utils.execute", "--profile", "demo", *arguments],
+        [sys.executable, "-m", "sslauth_utils.engine.execute", "--profile", "demo", *arguments],
         cwd=project.root, env=project.variables(**variables), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -282,12 +305,16 @@ def test_a_success_leaves_rows_log_and_a_record_of_everything(finished):
     assert done["parameters"] == {"profile": "demo", "scenario": "circle", "seed": 0, "factor": 2.0}
     assert done["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"torch", "papermill", "snakemake"} <= set(done["versions"])
-    assert set(done["inputs"]) == {
-        "notebooks/b_fill.ipynb", "sslauth_utils/__init__.py", "sslauth_utils/colours.py", "requirements.lock",
-        "results/demo/a_make/circle-s0/done.json", "results/demo/a_make/circle-s0/rows.csv",
+    values = {f"value {name}" for name in done["parameters"]}
+    assert set(done["made_from"]) == values | {
+        "code notebooks/b_fill.ipynb", "code sslauth_utils/attacks/shades.py", "rows a_make/circle-s0",
+        "values a_make/circle-s0",
     }  # fmt: skip
-    for path, digest in {**done["inputs"], **done["outputs"]}.items():
-        assert digest == execute.sha256_file(finished.root / path)
+    assert done["made_from"]["value factor"] == 2.0
+    assert done["fingerprint"] == sha256_json(done["made_from"])
+    rows = "results/demo/b_fill/circle-s0/rows.csv"
+    assert done["outputs"] == {rows: sha256_file(finished.root / rows)}
+    assert done["artifacts"] == {}
     assert done["seconds"] > 0
     assert done["peak_memory_mb"] > 10
     assert done["machine"]["threads"] >= 1
@@ -354,7 +381,7 @@ BOTH = 'profile = "demo"\nscenario = "circle"\nseed = 0\nsides = [1]\n'
     [
         ("first = 1\nraise ValueError('the side is negative')",
          ["cell 3: ValueError: the side is negative", "first = 1"], ["papermill", "\x1b", "-----"]),
-        ("from sslauth_utils.errors import UserError\nraise UserError('There is no GPU here; choose device: cpu.')",
+        ("from sslauth_utils.base.errors import UserError as E\nraise E('There is no GPU here; choose device: cpu.')",
          ["a_make circle seed 0 failed: There is no GPU here; choose device: cpu."], ["Traceback", "UserError"]),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
          ["its Python process died", "memory"], ["Traceback"]),
@@ -389,14 +416,14 @@ def test_a_notebook_for_another_kernel_is_refused(project):
 
 def test_a_source_that_changes_during_the_run_makes_it_a_failure(project):
     code = (
-        "from pathlib import Path\nimport os\nimport sslauth_utils.shapes\n"
-        "Path('sslauth_utils/shapes.py').write_text('# other')\n"
+        "from pathlib import Path\nimport os\nfrom sslauth_utils.study.shapes import area\narea(1)\n"
+        "Path('sslauth_utils/study/shapes.py').write_text('def area(side):\\n    return side\\n')\n"
         "(Path(os.environ['SSLAUTH_RUN_DIR']) / 'rows.csv').touch()\n"
     )
     project.notebook("a_make", code, BOTH, [])
     answer = run_one(project, *CIRCLE)
     assert answer.returncode == 1
-    assert "sslauth_utils/shapes.py changed while the notebook ran" in answer.stderr
+    assert "sslauth_utils/study/shapes.py changed while the notebook ran" in answer.stderr
 
 
 def test_an_unknown_run_is_told(project):

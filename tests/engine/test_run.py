@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 import yaml
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.engine import plan, run
+from sslauth_utils.engine import graph, run
+from sslauth_utils.study import profiles
 
 
 def done_times(project):
@@ -50,9 +52,9 @@ def test_each_scenario_gets_its_run_and_its_own_results(finished_once):
 
 def test_with_nothing_changed_no_notebook_runs(finished):
     before = done_times(finished)
-    for source in (finished.root / "sslauth_utils").glob("*.py"):
+    for source in (finished.root / "sslauth_utils").rglob("*.py"):
         source.touch()  # newer, but the same: as after a checkout
-    finished.write("sslauth_utils/colours_unused.py", "# a helper that no notebook uses\n")
+    finished.write("sslauth_utils/study/colours_unused.py", "# a helper that no notebook uses\n")
     answer = finished.run_all()
     assert answer.returncode == 0, answer.stderr
     assert "5 notebook runs, 0 to do, 5 up to date" in answer.stdout
@@ -60,21 +62,25 @@ def test_with_nothing_changed_no_notebook_runs(finished):
     assert done_times(finished) == before
 
 
-A, B, Z = [f"a_make {shape} seed 0" for shape in ("circle", "square")], [
-    f"b_fill {shape} seed 0" for shape in ("circle", "square")
-], ["z_summary"]
+A, B, Z = (
+    [f"a_make {shape} seed 0" for shape in ("circle", "square")],
+    [f"b_fill {shape} seed 0" for shape in ("circle", "square")],
+    ["z_summary"],
+)
 
 
 @pytest.mark.parametrize(
     ("path", "old", "new", "again"),
     [
-        ("sslauth_utils/colours.py", "SHADES = 3", "SHADES = 4", B + Z),
-        ("notebooks/b_fill.ipynb", "shades", "tones", B + Z),
+        ("sslauth_utils/attacks/shades.py", "SHADES = 3", "SHADES = 4", B + Z),
+        ("sslauth_utils/attacks/shades.py", "that b_fill computes with", "of b_fill", []),
+        ("sslauth_utils/report/colours.py", '"blue"', '"red"', Z),
+        ("notebooks/b_fill.ipynb", "shades,", "tones,", B + Z),
         ("config/demo.yaml", "factor: 2.0", "factor: 3.0", B + Z),
         ("config/demo.yaml", "scenarios:", "scenarios:\n  ring: {}", ["a_make ring seed 0", "b_fill ring seed 0", *Z]),
-        ("requirements.lock", "\n", "\n# changed\n", A + B + Z),
+        ("requirements.lock", "\n", "\n# changed\n", []),
     ],
-    ids=["helper", "notebook", "parameter", "new-scenario", "lock"],
+    ids=["helper", "docstring", "colour", "notebook", "parameter", "new-scenario", "lock"],
 )
 def test_a_change_reaches_what_depends_on_it_and_nothing_else(finished, path, old, new, again):
     target = finished.root / path
@@ -120,8 +126,14 @@ while Path("hold").exists():
 """
 
 
-def held(project):
-    """Start a run whose b_fill notebooks wait inside a cell; the front door's process and all processes below it."""
+def held(project, forked):
+    """Start a run whose b_fill notebooks wait inside a cell; the front door's process and all processes below it.
+
+    With `forked` a_make runs again, too: for so many notebooks, processes are forks of one that has imported.
+    """
+    if forked:
+        other = project.root / "notebooks/a_make.ipynb"
+        other.write_text(other.read_text().replace("import csv, os", "import os, csv"))
     path = project.root / "notebooks/b_fill.ipynb"
     content = json.loads(path.read_text())
     content["cells"][2]["source"] = HOLD + content["cells"][2]["source"]
@@ -139,9 +151,17 @@ def held(project):
     return front, below
 
 
-def test_after_a_kill_nothing_is_left_running_and_the_next_run_finishes(finished):
+FORKS = [
+    pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")),
+    pytest.param(False, marks=pytest.mark.all),  # the interruption below goes the same way
+]
+
+
+@pytest.mark.parametrize("forked", FORKS)
+def test_after_a_kill_nothing_is_left_running_and_the_next_run_finishes(finished, forked):
     expected = finished.rows()
-    front, below = held(finished)
+    front, below = held(finished, forked)
+    assert forked == any("sslauth_utils.engine.warm" in process.cmdline() for process in below)
     front.send_signal(signal.SIGKILL)
     front.communicate()
     _, left = psutil.wait_procs(below, timeout=20)
@@ -155,7 +175,7 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_run_finishes(finished
 
 
 def test_an_interruption_ends_everything_and_says_how_to_go_on(finished):
-    front, below = held(finished)
+    front, below = held(finished, forked=False)
     second = finished.run_all()
     assert second.returncode == 1
     assert second.stderr == "Another run of profile demo is at work in this folder; wait for its end, or stop it.\n"
@@ -183,28 +203,108 @@ def test_figures_only_runs_the_summary_alone_and_names_missing_rows(finished):
     assert not missing.exists()
 
 
+def test_a_colour_costs_the_summary_alone_and_figures_only_is_enough(finished):
+    colours = finished.root / "sslauth_utils/report/colours.py"
+    colours.write_text(colours.read_text().replace("blue", "red"))
+    planned = finished.run_all("--dry-run").stdout
+    assert "5 notebook runs, 1 to do, 4 up to date" in planned
+    assert "z_summary             report/colours.py changed\n" in planned
+    assert planned.endswith("Only figures and report are to be drawn again: --figures-only does the same.\n")
+    assert finished.run_all("--figures-only").returncode == 0
+    figure = finished.root / "figures/demo/areas.svg"
+    assert "red" in figure.read_text()
+    assert to_do(finished) == []
+    figure.write_text("my own drawing")
+    assert to_do(finished) == Z
+    assert "figures/demo/areas.svg is not as the run left it" in finished.run_all("--dry-run").stdout
+
+
+def test_the_plan_tells_the_reason_and_about_how_long_it_takes(finished):
+    for number, notebook in enumerate(("b_fill/circle-s0", "b_fill/square-s0", "z_summary")):
+        path = finished.root / f"results/demo/{notebook}/done.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 30.0 + 10 * number}))
+    profile = finished.root / "config/demo.yaml"
+    profile.write_text(profile.read_text().replace("factor: 2.0", "factor: 3.0"))
+    lines = finished.run_all("--dry-run", "--jobs", "2", SSLAUTH_THREADS="1").stdout.splitlines()
+    assert lines == [
+        "Profile demo: 5 notebook runs, 3 to do, 2 up to date.",
+        "  b_fill circle seed 0  factor: 2.0 → 3.0",
+        "  b_fill square seed 0  factor: 2.0 → 3.0",
+        "  z_summary             needs b_fill circle seed 0 and 1 more",
+        "At most 2 at once, 1 threads each; about 1 min 30 s.",
+        "By runs at once: 1: 2 min, 8: 1 min 30 s, 64: 1 min 30 s.",
+    ]
+
+
 def test_figures_only_without_rows_is_told(project):
     answer = project.run_all("--figures-only")
     assert answer.returncode == 1
     assert answer.stderr == "There are no rows of profile demo yet; run ./run_all.sh without --figures-only.\n"
 
 
-def test_fresh_removes_the_profiles_own_results_but_not_what_git_has(project, monkeypatch, capsys):
+@pytest.fixture
+def removing(project, monkeypatch):
+    """The toy project as the one whose results `run` removes."""
+    for name, value in (("ROOT", ""), ("RESULTS", "results"), ("FIGURES", "figures")):
+        monkeypatch.setattr(run, name, project.root / value)
+    return project
+
+
+def files(project):
+    """Paths of what lies in results and figures."""
+    return [path.relative_to(project.root).as_posix() for top in ("results", "figures")
+            for path in sorted((project.root / top).rglob("*")) if path.is_file()]  # fmt: skip
+
+
+def test_fresh_removes_the_profiles_own_results_but_not_what_git_has(removing, capsys):
+    project = removing
     for path in ("results/demo/a/x.csv", "results/demo/kept.csv", "results/demo/.lock", "figures/demo/f.png",
                  "figures/demo/kept.png", "results/lite/y.csv", "results/reference/r.csv"):  # fmt: skip
         project.write(path, "1")
     for arguments in ("-c init.defaultBranch=main init", "add results/demo/kept.csv figures/demo/kept.png"):
         subprocess.run(["git", *arguments.split()], cwd=project.root, check=True, capture_output=True)
-    for name, value in (("ROOT", ""), ("RESULTS", "results"), ("FIGURES", "figures")):
-        monkeypatch.setattr(run, name, project.root / value)
     run.remove_results("demo")
     assert capsys.readouterr().out == "Removed 2 files: figures/demo/f.png, results/demo/a.\n"
-    left = [path.relative_to(project.root).as_posix() for top in ("results", "figures")
-            for path in sorted((project.root / top).rglob("*")) if path.is_file()]  # fmt: skip
-    assert left == ["results/demo/.lock", "results/demo/kept.csv", "results/lite/y.csv", "results/reference/r.csv",
-                    "figures/demo/kept.png"]  # fmt: skip
+    assert files(project) == [
+        "results/demo/.lock", "results/demo/kept.csv", "results/lite/y.csv", "results/reference/r.csv",
+        "figures/demo/kept.png",
+    ]  # fmt: skip
     run.remove_results("demo")
     assert capsys.readouterr().out == "There was nothing to remove.\n"
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        (None, "git cannot be started (No such file or directory)"),
+        ("#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n", "fatal: detected dubious ownership"),
+    ],
+    ids=["no-git", "git-refuses"],
+)
+def test_fresh_removes_nothing_where_a_checkouts_git_does_not_answer(removing, monkeypatch, tmp_path, tool, said):
+    removing.write("results/demo/a/x.csv", "1")
+    (removing.root / ".git").mkdir()
+    (tmp_path / "tools").mkdir()
+    if tool:
+        (tmp_path / "tools/git").write_text(tool)
+        (tmp_path / "tools/git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "tools"))
+    with pytest.raises(UserError) as caught:
+        run.remove_results("demo")
+    assert str(caught.value) == (
+        f"--fresh removes nothing, because it cannot know which files are committed: {said}; mend that, or remove "
+        "results/demo and figures/demo yourself."
+    )
+    assert files(removing) == ["results/demo/a/x.csv"]
+
+
+def test_fresh_without_a_checkout_keeps_figures_that_came_with_a_reference(removing):
+    for path in ("results/demo/a/x.csv", "figures/demo/f.png", "results/lite/y.csv", "figures/lite/f.png",
+                 "results/reference/lite/r.csv"):  # fmt: skip
+        removing.write(path, "1")
+    run.remove_results("demo")
+    run.remove_results("lite")
+    assert files(removing) == ["results/reference/lite/r.csv", "figures/lite/f.png"]
 
 
 def test_what_follows_two_dashes_goes_to_snakemake(project):
@@ -247,10 +347,8 @@ def test_the_lock_is_free_again_when_its_holder_is_gone(monkeypatch, tmp_path):
 def here(project, monkeypatch):
     """The toy project as the one that `graph` in this process works on."""
     monkeypatch.setattr(graph, "ROOT", project.root)
-    monkeypatch.setattr(graph, "LOCK", project.root / "requirements.lock")
     monkeypatch.setattr(graph, "NOTEBOOKS", project.root / "notebooks")
-    monkeypatch.setattr(plan.config, "CONFIG", project.root / "config")
-    monkeypatch.setattr(graph, "helper_files", lambda path: [])
+    monkeypatch.setattr(profiles, "CONFIG", project.root / "config")
     return project
 
 
@@ -271,7 +369,7 @@ def test_a_profile_that_cannot_work_is_told_before_anything_runs(here, change, s
     content["notebooks"] = {name: values for name, values in content["notebooks"].items() if values is not None}
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError) as caught:
-        plan.profile_runs("demo")
+        graph.profile_runs("demo")
     assert sentence in str(caught.value)
 
 
@@ -300,21 +398,21 @@ def test_metadata_that_cannot_work_is_told(here, about, sentence):
     content["metadata"]["sslauth"] = about
     path.write_text(json.dumps(content))
     with pytest.raises(UserError) as caught:
-        plan.profile_runs("demo")
+        graph.profile_runs("demo")
     assert sentence in str(caught.value)
 
 
-def test_needs_and_inputs_of_every_run(here):
+def test_needs_values_and_outputs_of_every_run(here):
     here.write("config/demo.yaml", (here.root / "config/demo.yaml").read_text().replace("[0]", "[0, 1]"))
-    runs = {made.name: made for made in plan.profile_runs("demo")}
+    runs = {made.name: made for made in graph.profile_runs("demo")}
     assert len(runs) == 9
     assert [needed.name for needed in runs["b_fill square seed 1"].needs] == ["a_make square seed 1"]
     assert len(runs["z_summary"].needs) == 8
     assert runs["a_make circle seed 1"].values == {"profile": "demo", "scenario": "circle", "seed": 1, "sides": [1, 2]}
-    assert runs["b_fill circle seed 0"].inputs == (
-        "notebooks/b_fill.ipynb", "requirements.lock",
-        "results/demo/a_make/circle-s0/done.json", "results/demo/a_make/circle-s0/rows.csv",
+    assert runs["b_fill circle seed 0"].outputs == (
+        "results/demo/b_fill/circle-s0/done.json", "results/demo/b_fill/circle-s0/rows.csv",
     )  # fmt: skip
+    assert runs["z_summary"].outputs == ("results/demo/z_summary/done.json",)
 
 
 @pytest.mark.parametrize(("gpus", "asked", "jobs"), [(0, None, 2), (1, None, 1), (4, None, 4), (4, 8, 8), (0, 1, 1)])

@@ -184,9 +184,7 @@ def test_boxes_are_distributed_as_torchvisions(height, width, scale_min):
     ours = augment.sample_boxes(4000, height, width, scale_min, torch.Generator().manual_seed(3)).numpy()
     torch.manual_seed(4)
     image = torch.empty(3, height, width)
-    theirs = np.array(
-        [RandomResizedCrop.get_params(image, [scale_min, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
-    )
+    theirs = np.array([RandomResizedCrop.get_params(image, [scale_min, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)])
     for column in range(4):
         assert ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
     assert ks_2samp(ours[:, 2] * ours[:, 3], theirs[:, 2] * theirs[:, 3]).pvalue > 1e-3

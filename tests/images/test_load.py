@@ -35,7 +35,7 @@ def home(monkeypatch, tmp_path):
     folder.mkdir()
     monkeypatch.setenv("SSLAUTH_DATA", str(folder))
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(data, "DATA", tmp_path / "data")
+    monkeypatch.setattr(load, "DATA", tmp_path / "data")
     return folder
 
 
@@ -240,7 +240,7 @@ def reads(monkeypatch):
     """How many times a file was really decoded."""
     calls = []
     original = load.read_npz
-    monkeypatch.setattr(data, "read_npz", lambda *arguments: calls.append(arguments) or original(*arguments))
+    monkeypatch.setattr(load, "read_npz", lambda *arguments: calls.append(arguments) or original(*arguments))
     return calls
 
 
@@ -290,13 +290,13 @@ def test_a_damaged_cache_entry_is_decoded_again(home, reads, tmp_path, damage):
     [
         ({"name": "nonesuch"}, r"no data set 'nonesuch'.*known are cifar10.*embedded_shapes.*folder:PATH"),
         ({"name": "../mine"}, r"no data set '\.\./mine'"),
-        ({"split": "valid"}, r"no split 'valid'; choose one of train, test"),
-        ({"count": 0}, r"number of images must be.*above 0.*not 0"),
+        ({"split": "valid"}, r"The split must be one of train, test, not 'valid'"),
+        ({"count": 0}, r"number of images.*must be a whole number from 1 on, not 0"),
         ({"count": -3}, r"not -3"),
         ({"count": 2.5}, r"not 2\.5"),
         ({"count": 13}, r"mine \(train\) has 12 images, 13 were asked for; ask for at most 12"),
         ({"name": "embedded_digits", "split": "test", "count": 361}, r"has 360 images, 361 were asked for"),
-        ({"size": 4}, r"size must be.*8 to 512, not 4"),
+        ({"size": 4}, r"The image size, in pixels, must be a whole number from 8 to 512, not 4"),
         ({"size": "32"}, r"not '32'"),
         ({"seed": -1}, r"seed must be.*not -1"),
         ({"split": "test"}, r"no test file for mine.*mine_test\.npz"),

@@ -1,11 +1,10 @@
-"""Encoders: torchvision's networks bit for bit, files that come back, hashes that see everything, strict encoding."""
+"""Encoders: built, wrapped or read from a file; their pixels, their files, and a hash that sees everything."""
 
 import json
 import pickle
 
 import pytest
 import torch
-import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -25,102 +24,7 @@ from sslauth_utils.models.encoders import (
 )
 from sslauth_utils.models.features import encode
 
-
-@pytest.fixture(scope="module")
-def pictures():
-    """Nine stored images of noise."""
-    return torch.randint(0, 256, (9, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def tiny():
-    """A ResNet-18 of width 4 whose every weight and buffer was drawn at random."""
-    torch.manual_seed(0)
-    return shaken(build_encoder("resnet18", 4)).eval()
-
-
-def shaken(module):
-    """`module` with batch norms that have seen something, so that every number matters."""
-    draw = torch.Generator().manual_seed(1)
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            for value in (layer.weight.data, layer.running_var):
-                value.uniform_(0.5, 1.5, generator=draw)
-            for value in (layer.bias.data, layer.running_mean):
-                value.uniform_(-0.2, 0.2, generator=draw)
-    return module
-
-
-def count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-# --- architecture -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arch", "stem", "parameters"),
-    [
-        ("resnet34", "cifar", 21_276_992),  # stated in the encoder-extraction paper's appendix
-        ("resnet18", "cifar", 11_168_832),
-        ("resnet18", "imagenet", 11_176_512),  # torchvision's 11,689,512 without 512 x 1000 + 1000
-        ("resnet50", "imagenet", 23_508_032),  # torchvision's 25,557,032 without 2048 x 1000 + 1000
-    ],
-)
-def test_number_of_parameters(arch, stem, parameters):
-    with torch.device("meta"):
-        assert count(build_encoder(arch, 64, stem)) == parameters
-
-
-@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
-def test_names_and_shapes_are_torchvisions(arch):
-    with torch.device("meta"):
-        ours, theirs = build_encoder(arch, 64, "imagenet").backbone, getattr(torchvision.models, arch)()
-    del theirs.fc
-    assert [(name, value.shape) for name, value in ours.state_dict().items()] == [
-        (name, value.shape) for name, value in theirs.state_dict().items()
-    ]
-
-
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_with_torchvisions_weights_it_gives_torchvisions_features(arch):
-    torch.manual_seed(3)
-    theirs = shaken(getattr(torchvision.models, arch)()).eval()
-    ours = build_encoder(arch, 64, "imagenet", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)).eval()
-    load_weights(ours, theirs.state_dict(), "torchvision's weights")  # with its classifier, which is dropped
-    pixels = torch.rand(2, 3, 64, 64)
-    theirs.fc = nn.Identity()
-    normalised = torchvision.transforms.functional.normalize(pixels, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-    with torch.no_grad():
-        wanted = theirs(normalised)
-        assert torch.allclose(ours(pixels), wanted, rtol=1e-5, atol=1e-6)
-        assert wanted.std() > 0.01, "features that could be told apart"
-        assert torch.equal(ours.backbone(normalised), wanted)
-
-
-def test_the_cifar_stem_is_a_small_convolution_without_pooling(pictures):
-    """BadEncoder's code: "conv1 -> 3x3 s1 p1 no bias, max-pool and fc removed"."""
-    torch.manual_seed(4)
-    theirs = torchvision.models.resnet18()
-    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False), nn.Identity()
-    theirs.fc = nn.Identity()
-    shaken(theirs).eval()
-    ours = build_encoder("resnet18", 64, "cifar", (0, 0, 0), (1, 1, 1)).eval()
-    load_weights(ours, theirs.state_dict(), "here")
-    with torch.no_grad():
-        assert torch.equal(ours(pictures[:2].float() / 255), theirs(pictures[:2].float() / 255))
-
-
-@pytest.mark.parametrize(("arch", "expansion"), [("resnet18", 1), ("resnet34", 1), ("resnet50", 4)])
-@pytest.mark.parametrize("width", [1, 4, 16])
-def test_width_scales_every_stage(arch, expansion, width):
-    with torch.device("meta"):
-        encoder = build_encoder(arch, width)
-    stages = [getattr(encoder.backbone, f"layer{stage}")[-1] for stage in (1, 2, 3, 4)]
-    wide = [(block.bn3 if arch == "resnet50" else block.bn2).num_features for block in stages]
-    assert encoder.backbone.conv1.out_channels == width
-    assert wide == [width * expansion * factor for factor in (1, 2, 4, 8)]
-    assert encoder.feature_dim == 8 * width * expansion
+# --- ours -------------------------------------------------------------------------------------------------------------
 
 
 def test_features_are_vectors_of_the_stated_length(tiny, pictures):
@@ -142,11 +46,19 @@ def test_same_seed_same_weights():
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_config_says_how_the_encoder_was_built():
+    encoder = build_encoder("resnet34", 2, "imagenet", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert isinstance(encoder, Encoder)
+    assert build_encoder(**encoder.config).config == encoder.config == {
+        "arch": "resnet34", "width": 2, "stem": "imagenet", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"arch": "resnet101"}, "Unknown architecture 'resnet101'; use resnet18, resnet34, resnet50, or library"),
-        ({"stem": "patches"}, "Unknown stem 'patches'; use cifar or imagenet."),
+        ({"stem": "patches"}, "The stem must be one of cifar, strided, imagenet, not 'patches'."),
         ({"width": 0}, "The width must be a whole number from 1 on, not 0."),
         ({"width": 2.5}, "The width must be a whole number from 1 on, not 2.5."),
     ],
@@ -373,102 +285,3 @@ def test_a_cast_is_another_encoder_to_the_hash(tiny):
     before = tiny.sha256()
     assert tiny.half().sha256() != before
     assert tiny.float().sha256() != before, "rounded weights stay rounded"
-
-
-# --- encoding ---------------------------------------------------------------------------------------------------------
-
-
-def test_stored_and_float_pixels_give_the_same_features(tiny, pictures):
-    assert torch.equal(encode(tiny, pictures), encode(tiny, pictures.float() / 255))
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 4, 9, 1000])
-def test_features_do_not_depend_on_the_batch(tiny, pictures, batch_size):
-    together = encode(tiny, pictures)
-    assert torch.allclose(encode(tiny, pictures, batch_size), together, rtol=1e-5, atol=1e-6)
-    assert together.dtype == torch.float32 and together.device.type == "cpu" and not together.requires_grad
-
-
-def test_features_of_an_image_do_not_depend_on_its_neighbours(tiny, pictures):
-    order = torch.randperm(9, generator=torch.Generator().manual_seed(5))
-    assert torch.allclose(encode(tiny, pictures[order]), encode(tiny, pictures)[order], rtol=1e-5, atol=1e-6)
-
-
-def test_encoding_again_gives_the_same_bits(tiny, pictures):
-    assert torch.equal(encode(tiny, pictures), encode(tiny, pictures))
-
-
-def test_modules_that_a_reader_froze_stay_frozen(tiny, pictures):
-    mixed = tiny.train()
-    frozen = [module for module in mixed.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for module in frozen:
-        module.eval()
-    before = {name: module.training for name, module in mixed.named_modules()}
-    encode(mixed, pictures)
-    assert {name: module.training for name, module in mixed.named_modules()} == before
-    assert set(before.values()) == {True, False}
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_encoding_uses_eval_mode_and_leaves_the_encoder_as_it_was(tiny, pictures, training):
-    expected, before = encode(tiny, pictures), tiny.sha256()
-    tiny.train(training)
-    assert torch.equal(encode(tiny, pictures), expected)
-    assert tiny.training is training and tiny.backbone.bn1.training is training
-    assert tiny.sha256() == before, "batch-norm statistics moved"
-
-
-def test_the_mode_comes_back_after_an_error(tiny, pictures):
-    tiny.train()
-    with torch.no_grad():
-        tiny.backbone.conv1.weight[0] = float("nan")
-    with pytest.raises(UserError, match="NaN or infinite features for 9 of 9 images"):
-        encode(tiny, pictures)
-    assert tiny.training and torch.is_grad_enabled()
-
-
-def test_encoding_is_strict_even_inside_autocast_and_puts_the_switches_back(tiny, pictures):
-    expected = encode(tiny, pictures)
-    matmul = torch.backends.cuda.matmul
-    before, matmul.allow_tf32 = matmul.allow_tf32, True
-    seen = []
-    tiny.backbone.register_forward_hook(lambda *_: seen.append((matmul.allow_tf32, torch.is_autocast_enabled("cpu"))))
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(encode(tiny, pictures), expected)
-            assert torch.is_autocast_enabled("cpu")
-        assert seen == [(False, False)] and matmul.allow_tf32 is True
-    finally:
-        matmul.allow_tf32 = before
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_an_encoder_of_another_type_is_run_in_it(tiny, pictures, dtype):
-    expected = encode(tiny, pictures)
-    features = encode(tiny.to(dtype), pictures)
-    assert features.dtype == torch.float32
-    assert torch.allclose(features, expected, rtol=0.05, atol=0.05)
-    assert dtype == torch.float64 or not torch.equal(features, expected)
-
-
-@pytest.mark.parametrize(
-    "shape", [(0, 3, 32, 32), (3, 32, 32), (2, 1, 32, 32), (2, 32, 32, 3)], ids=["none", "one-image", "grey", "last"]
-)
-def test_what_is_no_batch_of_images_is_told(tiny, shape):
-    with pytest.raises(UserError) as caught:
-        encode(tiny, torch.zeros(shape, dtype=torch.uint8))
-    assert str(caught.value) == (
-        f"Images to encode must have shape (N, 3, H, W) with N at least 1, not {shape}."
-    )
-
-
-def test_an_encoder_without_weights_can_be_encoded_with(pictures):
-    assert encode(nn.Flatten(), pictures).shape == (9, 3 * 32 * 32)
-
-
-def test_config_says_how_the_encoder_was_built():
-    encoder = build_encoder("resnet34", 2, "imagenet", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    assert isinstance(encoder, Encoder)
-    assert build_encoder(**encoder.config).config == encoder.config == {
-        "arch": "resnet34", "width": 2, "stem": "imagenet", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
-    }  # fmt: skip

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.heads import ClassifierSettings, build_classifier, predict, train_classifier
+from sslauth_utils.models.heads import ClassifierSettings, build_classifier, chance, predict, train_classifier
 
 QUICK = ClassifierSettings(epochs=3, batch_size=16, learning_rate=1e-3)
 
@@ -101,18 +101,24 @@ def test_prediction_is_the_largest_score_by_hand():
     assert predict(classifier, torch.tensor([[9.0, 0.1], [1.0, 1.0], [-1.0, 0.1], [0.0, 0.0]])).tolist() == [0, 2, 1, 0]
 
 
+def test_chance_is_the_commonest_class():
+    assert chance(torch.tensor([0, 0, 2, 5])) == 0.5
+    with pytest.raises(UserError, match="no labels"):
+        chance(torch.tensor([], dtype=torch.int64))
+
+
 @pytest.mark.parametrize(
-    "settings", [(0,), (1.0,), (True,), ("500",), (1, 0), (1, 64, 0), (1, 64, -1), (1, 64, math.nan), (1, 64, math.inf),
-                 (1, 64, "1e-4"), (1, 64, True)],
-)  # fmt: skip
-def test_a_setting_out_of_range_is_told(settings):
-    epochs, batch, rate = (*settings, *(500, 64, 1e-4)[len(settings) :])
+    ("name", "value", "wanted"),
+    [
+        *(("epochs", value, "a whole number from 1 on") for value in (0, 1.0, True, "500")),
+        ("batch_size", 0, "a whole number from 1 on"),
+        *(("learning_rate", value, "a number above 0") for value in (0, -1, math.nan, math.inf, "1e-4", True)),
+    ],
+)
+def test_a_setting_out_of_range_is_told(name, value, wanted):
     with pytest.raises(UserError) as caught:
-        ClassifierSettings(*settings)
-    assert str(caught.value) == (
-        "A classifier needs epochs and a batch size from 1 on and a learning rate above 0, "
-        f"not {epochs!r}, {batch!r}, {rate!r}."
-    )
+        ClassifierSettings(**{name: value})
+    assert str(caught.value) == f"A classifier's {name} must be {wanted}, not {value!r}."
 
 
 @pytest.mark.parametrize(

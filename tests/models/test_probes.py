@@ -63,9 +63,7 @@ def test_probes_are_perfect_on_separable_features_and_at_chance_on_noise():
 
 def test_linear_probe_does_not_see_lengths(blobs):
     train, train_labels, test, test_labels = blobs
-    assert probes.linear_accuracy(*blobs) == probes.linear_accuracy(
-        train * 100, train_labels, test / 100, test_labels
-    )
+    assert probes.linear_accuracy(*blobs) == probes.linear_accuracy(train * 100, train_labels, test / 100, test_labels)
 
 
 def test_probes_know_a_class_that_only_the_test_set_has(blobs):
@@ -73,12 +71,6 @@ def test_probes_know_a_class_that_only_the_test_set_has(blobs):
     wrong = torch.full_like(test_labels, 7)
     assert probes.knn_accuracy(train, train_labels, test, wrong) == 0
     assert probes.linear_accuracy(train, train_labels, test, wrong) == 0
-
-
-def test_chance_is_the_commonest_class():
-    assert probes.chance(torch.tensor([0, 0, 2, 5])) == 0.5
-    with pytest.raises(UserError, match="no labels"):
-        probes.chance(torch.tensor([], dtype=torch.int64))
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,13 @@
 
 import itertools
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from sslauth_utils.report import figures_attacks
 from sslauth_utils.report.style import COLOURS, use_style
 
-mpl.use("Agg")
 TAU = 0.995
 SCENARIOS = ["cifar10", "imagenet"]
 
@@ -19,8 +16,6 @@ SCENARIOS = ["cifar10", "imagenet"]
 @pytest.fixture(autouse=True)
 def style():
     use_style()
-    yield
-    plt.close("all")
 
 
 def keyed(tamper, strengths, base):

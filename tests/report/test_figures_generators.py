@@ -1,10 +1,8 @@
 """Figures of objectives and forms: what is drawn is what the rows say."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from sslauth_utils.report.figures_generators import (
     OBJECTIVE_SCHEMES,
@@ -24,14 +22,6 @@ KAPPA = {"DCmp": 1, "Trans": 30, "Trans G_max": 10, "Trans G_ini": 5}
 FORMS = {"DCmp": 1, "centred": 8, "linear 512": 1.1, "linear 64": 0.9, "format 512": 1, "mlp 64": 2,
          "pixels G_ini": 0.5, "correlation G_ini": 4, "Trans G_ini": 12, "Trans G_max": 9,
          "pixels G_min": 3, "correlation G_min": 15, "Trans": 20}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def a_clean_desk():
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def verified(kappas, generators, tampers=LOSS):

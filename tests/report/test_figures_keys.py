@@ -1,10 +1,8 @@
 """Figures of the key sets: what is drawn is what the rows and measures say."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.container import ErrorbarContainer
 
 from sslauth_utils.claims.statistics import summarise
@@ -17,15 +15,6 @@ KAPPA = {"DCmp": 1, "Trans": 20}
 LOSS = {"ood": 2, "id": 1, "id:5": 0.8, "id:100": 3, "id:1": 1.2}  # relative to each other
 TAMPERS = [("pruning", rate, rate / 50) for rate in RATES]
 TAMPERS += [("backdoor stl10", 0.0, 0.02), ("fine-tuning supervised 0.0001", 4.0, 0.01)]
-
-
-@pytest.fixture(autouse=True)
-def a_clean_desk():
-    """Every figure closed after each test, and the style put back."""
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 @pytest.fixture
@@ -77,12 +66,12 @@ def test_pruning_shows_both_key_origins_of_both_schemes(rows, row, measure):
     assert [axis.get_title() for axis in axes[0]] == ["CIFAR-10 encoder", "ImageNet encoder"], "keys differ within"
     for axis, scenario in zip(axes[row], SCENARIOS, strict=True):
         for scheme in KAPPA:
-            for keys, label, style in (("ood", "OOD keys", "-"), ("id", "ID keys", "--")):
+            for keys, label, dash in (("ood", "OOD keys", "-"), ("id", "ID keys", "--")):
                 found = line(axis, f"{scheme}, {label}")
                 ours = part(rows, scenario=scenario, scheme=scheme, keys=keys, tamper="pruning")
                 assert found.get_xdata() == pytest.approx([10, 30, 90])
                 assert found.get_ydata() == pytest.approx(summarise(ours, ["strength"], TAU)[measure])
-                assert (found.get_linestyle(), found.get_color()) == (style, style.COLOURS[scheme])
+                assert (found.get_linestyle(), found.get_color()) == (dash, style.COLOURS[scheme])
         assert len(axis.collections) == 4, "a band for each line, none for K1 to K3"
     assert texts(figure) == ["DCmp, OOD keys", "DCmp, ID keys", "Trans, OOD keys", "Trans, ID keys"]
 

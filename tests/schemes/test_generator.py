@@ -1,12 +1,14 @@
 """The PGAN generator: its size, its arithmetic, and what its three objectives do."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.schemes.generator import Generator, pixel_norm, train_generator
+from sslauth_utils.schemes import generator
+from sslauth_utils.schemes.generator import Generator, key_targets, pixel_norm, train_generator
 from sslauth_utils.schemes.similarity import ssim
 
 
@@ -82,6 +84,66 @@ def test_pixel_norm_has_unit_mean_square():
     assert torch.allclose(pixel_norm(x).square().mean(dim=1), torch.ones(4, 3, 3), atol=1e-4)
 
 
+def activated(x):
+    """Leaky ReLU and pixel norm, for autograd to go through."""
+    y = torch.where(x > 0, x, 0.2 * x)
+    return y / (y.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "shape"),
+    [
+        (torch.float32, 1e-5, (3, 6, 4, 4)),
+        (torch.float32, 1e-5, (2, 1, 3, 5)),
+        (torch.float32, 1e-5, (1, 40, 1, 1)),
+        (torch.bfloat16, 0.02, (3, 6, 4, 4)),
+        (torch.bfloat16, 0.02, (1, 40, 1, 1)),
+    ],
+)
+def test_the_activation_and_its_gradient_are_those_of_autograd(shape, dtype, tolerance, layout):
+    draw = torch.Generator().manual_seed(1)
+    x, gradient = (torch.randn(shape, generator=draw).to(dtype).contiguous(memory_format=layout) for _ in range(2))
+    x[0, :, 0, 0] = -x[0, :, 0, 0].abs()  # a place where all channels are below 0
+    ours, theirs = x.clone().requires_grad_(), x.double().requires_grad_()
+    found, wanted = generator._Activation.apply(ours), activated(theirs)
+    found.backward(gradient)
+    wanted.backward(gradient.double())
+    for one, other in ((found, wanted), (ours.grad, theirs.grad)):
+        assert one.dtype == dtype
+        assert torch.allclose(one.double(), other, atol=tolerance * max(1, other.abs().max().item()))
+    assert torch.equal(ours.detach(), x), "the input is left alone"
+
+
+def test_the_activation_of_nothing_has_no_gradient():
+    x = torch.zeros(2, 4, 3, 3, requires_grad=True)
+    generator._Activation.apply(x).sum().backward()
+    plain = torch.zeros(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    activated(plain).sum().backward()
+    assert torch.allclose(x.grad.double(), plain.grad) and torch.isfinite(x.grad).all()
+
+
+def test_gradients_of_a_whole_generator_are_those_of_the_layers_written_out(features_and_keys):
+    """In float32 as trained, by differences: a step along the gradient changes the loss as much as it says."""
+    features, keys = features_and_keys
+    model = Generator(24, 16, 8, seed=2)
+
+    def loss():
+        return ssim(model(features), keys, data_range=1.0).mean()
+
+    loss().backward()
+    for name in ("format.module.weight", "first.module.weight", "scales.1.0.module.bias", "to_rgb.module.weight"):
+        parameter = model.get_parameter(name)
+        step = 1e-2 * parameter.grad / parameter.grad.norm()
+        with torch.no_grad():
+            parameter += step
+            above = loss()
+            parameter -= 2 * step
+            below = loss()
+            parameter += step
+        assert (above - below).item() == pytest.approx(2e-2 * parameter.grad.norm().item(), rel=0.02), name
+
+
 def test_same_seed_same_weights_and_global_randomness_untouched():
     torch.manual_seed(5)
     before = torch.rand(3)
@@ -107,6 +169,12 @@ def test_g_ini_is_the_start_of_the_others(features_and_keys):
     initial, _ = train_generator(features, keys, "ini", 5, size=16, depth=8, seed=4)
     _, history = train_generator(features, keys, "min", 1, size=16, depth=8, seed=4)
     assert history[0]["ssim"] == pytest.approx(ssim(initial(features), keys, data_range=1.0).mean().item(), abs=5e-3)
+
+
+def test_targets_of_the_right_size_are_the_pixels():
+    keys = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    assert torch.equal(key_targets(keys, 16), keys.float() / 255)
+    assert key_targets(keys, 8).shape == (2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("size", [0, 3, 12, 33])

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import normalise
 from sslauth_utils.schemes import mappers
 from sslauth_utils.schemes.generator import Generator
-from sslauth_utils.schemes.similarity import cosine, normalise
+from sslauth_utils.schemes.similarity import cosine
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.schemes.similarity import cosine, normalise, ssim
+from sslauth_utils.models.features import normalise
+from sslauth_utils.schemes.similarity import correlations, cosine, ssim
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 45, 60, 90, 180])
@@ -48,8 +49,17 @@ def test_cosine_is_symmetric_and_bounded(seed):
 def _scikit(a, b):
     return [
         structural_similarity(
-            x.numpy(), y.numpy(), win_size=11, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-            data_range=1.0, channel_axis=0, K1=0.01, K2=0.03, full=True,
+            x.numpy(),
+            y.numpy(),
+            win_size=11,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            channel_axis=0,
+            K1=0.01,
+            K2=0.03,
+            full=True,
         )[1][:, 5:-5, 5:-5].mean()  # valid borders, as ours
         for x, y in zip(a, b, strict=True)
     ]
@@ -88,3 +98,13 @@ def test_normalise_gives_unit_rows_and_keeps_zero():
     features = torch.cat([torch.rand(3, 7), torch.zeros(1, 7)])
     norms = normalise(features).norm(dim=1).numpy()
     np.testing.assert_allclose(norms, [1, 1, 1, 0], atol=1e-6)
+
+
+def test_correlations_are_pearson_s():
+    images, keys = torch.rand(3, 3, 4, 4), torch.rand(5, 3, 4, 4)
+    found = correlations(images, keys)
+    both = torch.cat([images, keys]).double().flatten(1)
+    assert torch.allclose(found, torch.corrcoef(both)[:3, 3:])
+    negative = correlations(1 - keys, keys).diagonal()
+    assert torch.allclose(negative, torch.full((5,), -1.0, dtype=torch.float64))
+    assert (correlations(torch.full((1, 3, 4, 4), 0.5), keys) == 0).all()

@@ -7,10 +7,10 @@ import yaml
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import NOTEBOOKS
-from sslauth_utils.engine import plan
+from sslauth_utils.engine import graph
 from sslauth_utils.models.encoders import PIXEL_STATS, build_encoder
 from sslauth_utils.models.simclr import SimCLRSettings
-from sslauth_utils.study import parameters
+from sslauth_utils.study import parameters, profiles
 from sslauth_utils.study.profiles import load_profile, profile_names
 
 SHIPPED = ["demo", "gpu", "lite", "paper", "smoke"]
@@ -29,11 +29,12 @@ notebooks:
 @pytest.fixture
 def write(monkeypatch, tmp_path):
     """Writes config/tiny.yaml into a configuration folder of the test's own."""
-    monkeypatch.setattr(config, "CONFIG", tmp_path)
+    monkeypatch.setattr(profiles, "CONFIG", tmp_path)
 
     def write(text):
         (tmp_path / "tiny.yaml").write_text(text, encoding="utf-8")
-        (tmp_path / "claims.yaml").write_text("[]")
+        (tmp_path / "claims").mkdir(exist_ok=True)
+        (tmp_path / "claims" / "paper.yaml").write_text("[]")
 
     return write
 
@@ -44,7 +45,7 @@ def test_the_shipped_profiles():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_profile_fits_the_notebooks(name):
-    runs = plan.profile_runs(name)
+    runs = graph.profile_runs(name)
     profile = load_profile(name)
     per_cell = len(profile.scenarios) * len(profile.seeds)
     assert {run.notebook for run in runs} == set(profile.notebooks)
@@ -78,7 +79,7 @@ def test_a_profile_states_every_parameter(name):
 @pytest.mark.parametrize("notebook", list(load_profile("demo").notebooks))
 def test_demo_values_are_the_notebooks_own_defaults(notebook):
     defaults = parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb")
-    once = plan.notebook_info(NOTEBOOKS / f"{notebook}.ipynb").runs == "profile"
+    once = graph.notebook_info(NOTEBOOKS / f"{notebook}.ipynb").runs == "profile"
     given = load_profile("demo").parameters(notebook, None if once else defaults["scenario"], defaults.get("seed", 0))
     assert given == defaults
     assert {name: type(value) for name, value in given.items()} == {
@@ -155,15 +156,38 @@ def test_an_unknown_profile_is_told(name):
     assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, gpu, lite, paper, smoke."
 
 
+SECTIONS = "must have exactly the sections seeds, scenarios, notebooks (and may have expected_minutes)."
+MINUTES = "tiny.yaml: expected_minutes must hold minutes by notebook and scenario, those of the file only."
+
+
+@pytest.mark.parametrize(
+    "expected",
+    ["[]", "5", "{enrol: 5}", "{pruning: {cifar10: 5}}", "{enrol: {svhn: 5}}", "{enrol: {cifar10: long}}",
+     "{enrol: {cifar10: true}}", "{enrol: {cifar10: .inf}}"],
+)  # fmt: skip
+def test_minutes_that_do_not_fit_the_profile_are_told(write, expected):
+    write(f"{GOOD}expected_minutes: {expected}\n")
+    with pytest.raises(UserError) as caught:
+        load_profile("tiny")
+    assert str(caught.value).endswith(MINUTES)
+
+
+def test_a_profile_may_say_how_long_its_runs_take(write):
+    write(GOOD)
+    assert load_profile("tiny").expected_minutes == {}
+    write(f"{GOOD}expected_minutes:\n  enrol: {{cifar10: 5, imagenet: 0.5}}\n")
+    assert load_profile("tiny").expected_minutes == {"enrol": {"cifar10": 5, "imagenet": 0.5}}
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda text: text + "  bad: [1, 2", "tiny.yaml is not readable as YAML: "),
         (lambda text: text.replace("  resize", "\tresize"), "tiny.yaml is not readable as YAML: "),
-        (lambda text: "", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
-        (lambda text: "- demo", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
-        (lambda text: text + "speed: fast\n", "tiny.yaml must have exactly the sections seeds, scenarios, notebooks."),
-        (lambda text: text.replace("seeds: [0, 2]", ""), "tiny.yaml must have exactly the sections"),
+        (lambda text: "", f"tiny.yaml {SECTIONS}"),
+        (lambda text: "- demo", f"tiny.yaml {SECTIONS}"),
+        (lambda text: text + "speed: fast\n", f"tiny.yaml {SECTIONS}"),
+        (lambda text: text.replace("seeds: [0, 2]", ""), f"tiny.yaml {SECTIONS}"),
         (lambda text: text.replace("[0, 2]", "3"), "tiny.yaml: section seeds must be a non-empty list."),
         (lambda text: text.replace("[0, 2]", "[]"), "tiny.yaml: section seeds must be a non-empty list."),
         (lambda text: text.replace("[0, 2]", "[-1]"), "seeds must be whole numbers from 0 on, not [-1]."),

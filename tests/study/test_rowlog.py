@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sslauth_utils.study import notebook
 from sslauth_utils.study.notebook import Run
 from sslauth_utils.study.rowlog import RowLog
 from sslauth_utils.study.rows import COLUMNS as COLUMNS_OF_ROWS
@@ -30,9 +31,13 @@ def sweep(folder, scores, done, kill_at=None, fingerprint=CODE):
         if rows.has(f"pruning {rate}"):
             continue
         done.append(rate)
-        rows.add(f"pruning {rate}", [
-            {"tamper": "pruning", "strength": rate, "key": key, "similarity": value} for key, value in enumerate(values)
-        ])
+        rows.add(
+            f"pruning {rate}",
+            [
+                {"tamper": "pruning", "strength": rate, "key": key, "similarity": value}
+                for key, value in enumerate(values)
+            ],
+        )
     return rows.finish()
 
 
@@ -143,6 +148,7 @@ def test_two_logs_of_one_run_do_not_disturb_each_other(tmp_path):
 
 def test_a_notebooks_rows_and_measures_are_two_files_with_what_it_always_says(tmp_path, monkeypatch):
     monkeypatch.setenv("SSLAUTH_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("SSLAUTH_FINGERPRINT", CODE)
     run = Run("05_pruning", {"scenario": "cifar10", "seed": 3})
     measured = {"quantity": "accuracy", "value": 0.25, "n": 80}
     for table, line in (
@@ -157,6 +163,27 @@ def test_a_notebooks_rows_and_measures_are_two_files_with_what_it_always_says(tm
     assert (tmp_path / "measures.csv").read_text().splitlines() == [
         "experiment,scenario,seed,tamper,strength,quantity,value,n", "05_pruning,cifar10,3,pruning,,accuracy,0.25,80"
     ]  # fmt: skip
+
+
+def test_a_headless_run_takes_over_what_was_kept_under_its_own_fingerprint(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSLAUTH_RUN_DIR", str(tmp_path))
+    found = []
+    for fingerprint in (CODE, CODE, OTHER_CODE, CODE):
+        monkeypatch.setenv("SSLAUTH_FINGERPRINT", fingerprint)
+        rows = Run("05_pruning", {"scenario": "cifar10", "seed": 3}).rows()
+        found.append(rows.has("step"))
+        rows.add("step", [{"key": 0}])
+    assert found == [False, True, False, False], "what another left is thrown away"
+
+
+def test_a_run_by_hand_has_a_folder_of_its_own_and_takes_nothing_over(tmp_path, monkeypatch):
+    monkeypatch.delenv("SSLAUTH_RUN_DIR", raising=False)
+    monkeypatch.setattr(notebook, "RESULTS", tmp_path)
+    run = Run("05_pruning", {"scenario": "cifar10", "seed": 3})
+    assert run.folder == tmp_path / "by_hand" / "05_pruning" / "cifar10-s3" and not run.headless
+    run.rows().add("step", [{"key": 0}])
+    monkeypatch.setattr(notebook.os, "getpid", lambda: -1)
+    assert not run.rows().has("step"), "a cell may have been edited since"
 
 
 def test_an_unknown_column_is_an_error(tmp_path):
