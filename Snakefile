@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
+from sslauth_utils.base import leash
 from sslauth_utils.engine import graph, plan
 
 PYTHON, PID = sys.executable, os.getpid()
+if workflow.remote_exec:  # a cluster's job: it must not run in the front door's processes, should they share a machine
+    os.environ.pop(leash.WARM, None)
 if "plan" in config:
     JOBS = json.loads(Path(workflow.basedir, config["plan"]).read_text(encoding="utf-8"))
 else:

@@ -61,6 +61,11 @@ class Run:
         return self.notebook + (f" {self.scenario} seed {self.seed}" if self.scenario else "")
 
     @property
+    def rule(self) -> str:
+        """How Snakemake calls it: ``05_pruning_cifar10_seed_0``."""
+        return self.name.replace(" ", "_").replace("-", "_")
+
+    @property
     def source(self) -> Path:
         return NOTEBOOKS / f"{self.notebook}.ipynb"
 

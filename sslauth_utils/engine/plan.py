@@ -174,7 +174,7 @@ def jobs(todo: Sequence[Pending], seconds: Mapping[str, float]) -> list[dict[str
         chain[mine] = after + seconds.get(mine, 1.0)
     return [
         {
-            "name": one.run.name.replace(" ", "_").replace("-", "_"),
+            "name": one.run.rule,
             "profile": one.run.profile, "notebook": one.run.notebook, "scenario": one.run.scenario,
             "seed": one.run.seed, "outputs": list(one.run.outputs),
             "inputs": [path for other in one.run.before if other.folder in folders for path in other.outputs],

@@ -2,13 +2,15 @@
 
 import fcntl
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sslauth_utils.base import leash
@@ -22,6 +24,7 @@ from sslauth_utils.engine.warm import warm
 from sslauth_utils.report.terminal import claims_table
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
+GRACE = 10  # seconds in which an interrupted Snakemake may cancel what it has queued on other machines
 FEW = 3  # notebooks from which on a warm process pays
 
 
@@ -264,15 +267,18 @@ def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: E
     progress = Progress(runs, expected.seconds, jobs(options))
     shared = execute.shared_variables()
     with warm(shared, len(runs) >= FEW) as known, open(log_path, "w", encoding="utf-8") as log:
-        process = subprocess.Popen(snakemake(options, todo, expected), cwd=ROOT, env=variables | known,
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
+        process = subprocess.Popen(
+            snakemake(options, todo, expected), cwd=ROOT, env=variables | known,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # A session of its own: Ctrl-C reaches it through `_stop`, and once; in a script's background it is ignored.
+            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         try:
             while process.poll() is None:
                 progress.look()
                 time.sleep(0.2)
         except KeyboardInterrupt:
-            process.kill()  # everything below it is on a leash
-            process.wait()
+            _stop(process)
             raise
     progress.end()
     failed = [run for run in runs if status(run)["state"] != "done" or not (ROOT / run.done).is_file()]
@@ -280,6 +286,23 @@ def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: E
         last = log_path.read_text(encoding="utf-8").strip().splitlines()[-3:]
         raise UserError(f"Snakemake stopped ({'; '.join(last)}); its log is {log_path.relative_to(ROOT)}.")
     return failed
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End Snakemake: first as Ctrl-C does, so that it cancels what it has queued on a cluster, then for certain."""
+    try:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(GRACE)
+    finally:
+        process.kill()  # everything below it is on a leash
+        process.wait()
+
+
+def executor_says(run: graph.Run, log: str) -> str:
+    """What Snakemake's log says of a run that failed on a cluster, "… SLURM status is: 'TIMEOUT'", say; else ""."""
+    found = re.search(rf"^Error in rule {run.rule}:\n +message: (?!None$)(.+)", log, re.MULTILINE)
+    return found[1].partition("For further error details")[0].strip() if found else ""
 
 
 def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run]) -> int:
@@ -294,11 +317,16 @@ def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run
             print(f"\nReport: {report.relative_to(ROOT)}")
     elif not failed:
         print("Figures, report and the table of claims are not part of --only; ./run_all.sh --figures-only makes them.")
+    log = ""
+    if failed and not options.figures_only:
+        log = (RESULTS / options.profile / "snakemake.log").read_text(encoding="utf-8", errors="replace")
     for run in failed:
-        said = status(run)
+        said, elsewhere = status(run), executor_says(run, log)
         print(f"\n{run.name} failed", file=sys.stderr)
         if said["state"] == "failed":
             print("  " + "\n  ".join([said["reason"], *said["tail"]]), file=sys.stderr)
+        elif elsewhere:
+            print(f"  {elsewhere}", file=sys.stderr)
         elif said["state"] == "running":
             print("  It was killed, most often for want of memory: run fewer at once (--jobs 1).", file=sys.stderr)
         else:
@@ -310,4 +338,7 @@ def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that a cluster's jobs are cancelled, too
+        if signal.getsignal(ending) is signal.SIG_DFL:  # under nohup SIGHUP is ignored
+            signal.signal(ending, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

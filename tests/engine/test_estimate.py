@@ -186,4 +186,4 @@ def test_a_run_that_was_never_made_is_known_by_the_references_or_not_at_all(here
 
 
 def test_nothing_to_do_takes_no_time():
-    assert estimate.estimate([]) == estimate.Estimate({}, set(), set())
+    assert estimate.estimate([]) == estimate.Estimate({}, set(), set(), set())

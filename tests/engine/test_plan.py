@@ -209,15 +209,23 @@ def test_what_needs_another_one_runs_again_wherever_the_profile_lists_it(toy, or
 
 def test_jobs_wait_for_what_is_made_before_them_and_for_nothing_else(toy):
     toy.metadata("b_fill", needs=[], shows=["a_make"])
-    jobs = {job["notebook"]: job for job in plan.jobs(plan.pending(graph.profile_runs("demo")))}
+    jobs = {job["notebook"]: job for job in plan.jobs(plan.pending(graph.profile_runs("demo")), {})}
     of_a = ["results/demo/a_make/circle-s0/done.json", ROWS.format("a_make")]
     of_b = ["results/demo/b_fill/circle-s0/done.json", ROWS.format("b_fill")]
     assert [jobs[name]["inputs"] for name in ("a_make", "b_fill", "z_summary")] == [[], of_a, of_a + of_b]
     assert jobs["a_make"]["outputs"] == of_a
     assert jobs["b_fill"]["name"] == "b_fill_circle_seed_0"
     toy.succeed("a_make")
-    jobs = {job["notebook"]: job for job in plan.jobs(plan.pending(graph.profile_runs("demo")))}
+    jobs = {job["notebook"]: job for job in plan.jobs(plan.pending(graph.profile_runs("demo")), {})}
     assert [jobs[name]["inputs"] for name in ("b_fill", "z_summary")] == [[], of_b]
+
+
+def test_of_those_that_may_start_the_longest_chain_goes_first(toy):
+    todo = plan.pending(graph.profile_runs("demo"))
+    folders = {one.run.notebook: one.run.folder for one in todo}
+    seconds = {folders["a_make"]: 5.0, folders["b_fill"]: 7.0}  # of the summary nothing is known: 1
+    priorities = {job["notebook"]: job["priority"] for job in plan.jobs(todo, seconds)}
+    assert priorities == {"a_make": 130, "b_fill": 80, "z_summary": 10}
 
 
 def test_what_is_only_shown_makes_nothing_stale(toy):

@@ -300,11 +300,12 @@ def test_fresh_removes_nothing_where_a_checkouts_git_does_not_answer(removing, m
 
 def test_fresh_without_a_checkout_keeps_figures_that_came_with_a_reference(removing):
     for path in ("results/demo/a/x.csv", "figures/demo/f.png", "results/lite/y.csv", "figures/lite/f.png",
-                 "results/reference/lite/r.csv"):  # fmt: skip
+                 "results/reference/lite/summary.csv", "results/reference/demo/runs.csv"):  # fmt: skip
         removing.write(path, "1")
     run.remove_results("demo")
     run.remove_results("lite")
-    assert files(removing) == ["results/reference/lite/r.csv", "figures/lite/f.png"]
+    kept = ["results/reference/demo/runs.csv", "results/reference/lite/summary.csv", "figures/lite/f.png"]
+    assert files(removing) == kept, "of demo only seconds were committed"
 
 
 def test_what_follows_two_dashes_goes_to_snakemake(project):
