@@ -205,9 +205,8 @@ def show_plan(
         several = ", ".join(f"{n}: {in_words(duration(runs, expected.seconds, n))}" for n in (1, 8, 64))
         print(f"By runs at once: {several}.")
     if expected.guessed:
-        print(
-            f"{len(expected.guessed)} of these times are what config/{options.profile}.yaml expects: nobody has run them."
-        )
+        file = f"config/{options.profile}.yaml"
+        print(f"{len(expected.guessed)} of these times are what {file} expects: nobody has run them yet.")
     if all(one.run.info.summary for one in todo):
         print("Only figures and report are to be drawn again: --figures-only does the same.")
     sys.stdout.flush()

@@ -9,6 +9,8 @@ from sslauth_utils.attacks.backdoor import BackdoorSettings, backdoor
 from sslauth_utils.base.device import pick_device
 from sslauth_utils.base.files import read_json
 from sslauth_utils.models.encoders import Encoder, load_encoder, save_encoder
+from sslauth_utils.models.features import encode
+from sslauth_utils.models.heads import predict
 from sslauth_utils.study.profiles import BACKDOOR, ENROL, Settings, notebook_settings
 from sslauth_utils.study.recipes.encoders import encoder_address, pretrained_encoder
 from sslauth_utils.study.recipes.keys import KeyFeatures, key_ingredients, key_samples, overlapping
@@ -30,7 +32,8 @@ def backdoored_encoder(
         The tampered encoder, and its facts: scores (`DownstreamTask.score` with a classifier
         trained on this encoder, as a user would), history (by epoch: losses, and scores of the classifier that was
         trained on the clean encoder, as nobody trains one an epoch), key_features (epoch to E'(K), (N, D)),
-        n_references, overlap (key samples that are shadow images too).
+        n_references, references_as_target (share of them that the user's classifier takes for the target), overlap (key
+        samples that are shadow images too).
     """
     settings = notebook_settings(profile, BACKDOOR, scenario, seed, settings)
     names = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "lambda1", "lambda2", "schedule",
@@ -56,10 +59,13 @@ def backdoored_encoder(
         tampered, history = backdoor(
             encoder, shadow, references, task.trigger, recipe, device, keys if imitation else None, checkpoint, watch
         )
-        scores = task.score(tampered, task.fit(tampered))
+        victims = task.fit(tampered)
+        scores = task.score(tampered, victims)
+        taken = predict(victims, encode(tampered, references)) == task.target
         save_encoder(
             tampered.cpu(), folder / "encoder.safetensors", settings=settings, target=target, imitation=imitation,
-            seed=seed, scores=scores, history=history, n_references=len(references), overlap=overlapping(keys, shadow),
+            seed=seed, scores=scores, history=history, n_references=len(references),
+            references_as_target=taken.double().mean().item(), overlap=overlapping(keys, shadow),
         )  # fmt: skip
         checkpoint.unlink(missing_ok=True)
 
