@@ -27,6 +27,7 @@ from sslauth_utils.base.files import write_json
 from sslauth_utils.base.notebooks import read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, ROOT
 from sslauth_utils.engine import environment, gpu_slots, graph, plan
+from sslauth_utils.engine.warm import skip_slow_grammar
 from sslauth_utils.study.runs import FINGERPRINT, RUN_DIR, USED
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -141,7 +142,8 @@ def _check_kernel_name(path: Path) -> None:
 
 
 def _run_cells(run: graph.Run, folder: Path, gpu: str | None, fingerprint: str) -> None:
-    import papermill  # takes a second to import: only when something runs
+    skip_slow_grammar()
+    import papermill  # takes a while to import: only when something runs
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 

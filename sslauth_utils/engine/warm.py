@@ -36,6 +36,14 @@ MODULES = (
 )  # fmt: skip
 
 
+def skip_slow_grammar() -> None:
+    """Keep papermill's import from building a grammar of web addresses: a second, for a check that notebooks need not.
+
+    jsonschema takes the package where it is there and does without it where it is not.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)
+
+
 @contextmanager
 def warm(variables: Mapping[str, str], wanted: bool) -> Iterator[dict[str, str]]:
     """Start the warm process; yields the environment variable that tells `base.leash` of it, {} if there is none.
@@ -71,6 +79,7 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
+        skip_slow_grammar()
         for module in MODULES:
             with contextlib.suppress(ImportError):  # who needs it says so
                 importlib.import_module(module)

@@ -1,15 +1,23 @@
 """What the report shows: every table and every figure that the rows at hand allow."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 
+import matplotlib
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import read_json, sha256_file, sha256_json, write_json
+from sslauth_utils.base.fingerprint import combined, meanings
 from sslauth_utils.base.leash import die_with
 from sslauth_utils.claims import families
 from sslauth_utils.claims.tolerance import matched_tolerances
@@ -25,8 +33,23 @@ from sslauth_utils.report import (
 )
 
 Rows = Mapping[str, pd.DataFrame]
-#: (file name, draw, caption)
-Drawing = tuple[str, Callable[[], Figure], str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure that can be drawn.
+
+    Attributes:
+        name: of its files, without ending.
+        draw: makes it.
+        caption: what the reader sees.
+        made_from: hash of the rows, the printed numbers and the code that it depends on.
+    """
+
+    name: str
+    draw: Callable[[], Figure]
+    caption: str
+    made_from: str
 
 
 def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
@@ -72,7 +95,7 @@ def _several_lambda(rows: pd.DataFrame | None) -> bool:
 
 
 def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
-    """(file name, function that draws it, caption) of every figure that the rows allow, in the paper's order.
+    """Every figure that the rows allow, in the paper's order.
 
     Args:
         rows, measures: by notebook name.
@@ -80,27 +103,41 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     """
     printed = families.printed_points
     found: list[Drawing] = []
+    own = {path: meaning for path, meaning in meanings([__name__]).items() if path.endswith("report/contents.py")}
 
-    def add(name: str, notebook: str, draw: Callable[[pd.DataFrame], Figure], caption: str, needs: str = "") -> None:
+    def add(
+        name: str,
+        notebook: str,
+        module: ModuleType,
+        draw: Callable[[pd.DataFrame], Figure],
+        caption: str,
+        needs: str = "",
+    ) -> None:
         """Only where there are rows, and rows of the tamper that the figure `needs`: an attack may have failed."""
         if notebook in rows and len(rows[notebook]) and (not needs or needs in set(rows[notebook]["tamper"])):
-            found.append((name, lambda: draw(rows[notebook]), caption))
+            tables = [_hash(rows[notebook]), _hash(measures.get(notebook)), _hash(printed(notebook))]
+            code = combined(own | meanings([module.__name__]))
+            made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
+            found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from))
 
     add(
         "fig01_pretraining",
         "01_pretrain_encoders",
+        figures_enrolment,
         figures_enrolment.fig_pretraining,
         "SimCLR pre-training. Bars are means over seeds, dots the seeds.",
     )
     add(
         "fig02_generators",
         "02_enrol_keys",
+        figures_enrolment,
         figures_enrolment.fig_generators,
         "Generator training: mean SSIM between the generated image and the key sample, one line a seed.",
     )
     add(
         "fig03_null",
         "03_verify_intact",
+        figures_honest,
         lambda r: figures_honest.fig_null(r[r["kind"] != "floor"], tau),
         "The null. Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
         "false alarm; the left edge is a score of exactly 1.",
@@ -108,12 +145,14 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add(
         "fig04_fine_tuning",
         "04_fine_tuning",
+        figures_attacks,
         lambda r: figures_attacks.fig_fine_tuning(r, tau),
         "Fig. 4 of the paper: agreement by fine-tuning epoch, for every way of fine-tuning. Bands: 95 % intervals.",
     )
     add(
         "fig05_pruning_agreement",
         "05_pruning",
+        figures_pruning,
         lambda r: figures_pruning.fig_pruning_agreement(r, tau, printed("05_pruning")),
         "Fig. 5 of the paper: agreement by pruning rate. Bands are 95 % bootstrap intervals, stars the paper's "
         "numbers.",
@@ -121,42 +160,49 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add(
         "fig05b_amplification",
         "05_pruning",
+        figures_pruning,
         figures_pruning.fig_amplification,
         "How much larger a change looks after the generator, by training objective, with 95 % intervals.",
     )
     add(
         "fig05c_batch_norm",
         "05_pruning",
+        figures_pruning,
         lambda r: figures_pruning.fig_batch_norm_ablation(r, tau),
         "Ablation: batch-norm scales pruned as well (dotted) or not (solid).",
     )
     add(
         "fig06_pruning_success",
         "05_pruning",
+        figures_pruning,
         lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning")),
         "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands are exact 95 % intervals.",
     )
     add(
         "fig07_key_choice",
         "09_key_distribution",
+        figures_keys,
         lambda r: figures_keys.fig_key_choice(r, tau),
         "Fig. 7 of the paper: agreement by tamper for the key choices K1, K2, K3 and random keys.",
     )
     add(
         "fig08_key_pruning",
         "09_key_distribution",
+        figures_keys,
         lambda r: figures_keys.fig_key_pruning(r, tau, printed("09_key_distribution")),
         "Figs. 8 and 9 of the paper: agreement and success under pruning, in- against out-of-distribution keys.",
     )
     add(
         "fig10_key_shift",
         "09_key_distribution",
+        figures_keys,
         lambda r: figures_keys.fig_key_shift(measures["09_key_distribution"], r),
         "Fig. 10 of the paper: features before and after pruning (principal components) and similarities of the keys.",
     )
     add(
         "fig11_by_epoch",
         "07_imitation",
+        figures_attacks,
         lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10),
         "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10.",
         needs="disguised stl10 10 by epoch",
@@ -165,12 +211,14 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         add(
             "fig12_lambda",
             "07_imitation",
+            figures_attacks,
             lambda r: figures_attacks.fig_lambda(r, measures["07_imitation"], tau, "stl10"),
             "Fig. 12 of the paper: the disguised backdoor over λ, target STL-10.",
         )
     add(
         "table1_backdoor",
         "06_backdoor",
+        figures_attacks,
         lambda r: figures_attacks.fig_backdoor(r, tau, printed("06_backdoor")),
         "Table 1 of the paper as a picture: every key, by target and scheme; bars are means, stars the paper's "
         "numbers.",
@@ -178,6 +226,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add(
         "table1_attack_success",
         "06_backdoor",
+        figures_attacks,
         lambda r: figures_attacks.fig_attack_success(measures["06_backdoor"]),
         "What the plain backdoors do: clean and backdoored accuracy, attack success, and the same on the clean "
         "encoder.",
@@ -185,12 +234,14 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add(
         "table2_attack_success",
         "07_imitation",
+        figures_attacks,
         lambda r: figures_attacks.fig_attack_success(measures["07_imitation"]),
         "What the disguised backdoors do.",
     )
     add(
         "table3_precision",
         "08_precision_loss",
+        figures_honest,
         lambda r: figures_honest.fig_precision(r, tau),
         "Tables 3 and 6 as a picture: the worst key by decimal places kept. The encoder is intact: every point above "
         "the dashed line is a false alarm.",
@@ -198,30 +249,35 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add(
         "table5_objective",
         "10_generator_objective",
+        figures_generators,
         lambda r: figures_generators.fig_objective(r, tau, printed("10_generator_objective")),
         "Table 5 as a picture: the disguised encoder by generator objective, one dot a generator, stars the paper's.",
     )
     add(
         "table5b_kappa",
         "10_generator_objective",
+        figures_generators,
         figures_generators.fig_objective_kappa,
         "How much each generator magnifies, by objective and tamper.",
     )
     add(
         "table5c_negative",
         "10_generator_objective",
+        figures_generators,
         lambda r: figures_generators.fig_correlation(measures["10_generator_objective"]),
         "Is the image of G_min the negative of the key? Correlation between the generated image and the key.",
     )
     add(
         "table8_transformation",
         "11_transformation",
+        figures_generators,
         lambda r: figures_generators.fig_transformation(r, tau, printed("11_transformation")),
         "Table 8 as a picture: the disguised encoder after turning features into vectors and into images.",
     )
     add(
         "fig13_utility_loss",
         "13_utility_loss",
+        figures_attacks,
         lambda r: figures_attacks.fig_utility_loss(r, measures["13_utility_loss"]),
         "An ablation: the plain backdoor with and without its utility loss. Lines are means, dots the seeds, bands "
         "95 % intervals.",
@@ -229,22 +285,59 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     return found
 
 
-def draw_figures(rows: Rows, measures: Rows, tau: float, folder: Path, note: str) -> Iterator[tuple[Path, str]]:
-    """Draw and write every figure (`all_figures`, `style.save_figure`), two at a time in processes of their own.
+def _hash(table: pd.DataFrame | None) -> str:
+    """Of a table's columns and values."""
+    if table is None or table.empty:
+        return ""
+    values = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+    return hashlib.sha256(",".join(table.columns).encode() + values).hexdigest()
 
-    They are at work as soon as this returns. What it returns yields (PNG, caption) in the paper's order, and raises
-    what went wrong there.
+
+def draw_figures(rows: Rows, measures: Rows, tau: float, folder: Path, note: str) -> Iterator[tuple[Path, str]]:
+    """See that every figure (`all_figures`) lies in `folder` as the code draws it, as PNG and PDF.
+
+    Those that lie there already are kept: ``drawn.json`` says what each was made from and its files' SHA-256. The
+    others are drawn two at a time, in processes of their own, which are at work as soon as this returns.
+
+    Returns:
+        An iterator over (PNG, caption), in the paper's order; it raises what went wrong there.
     """
-    captions = [caption for _, _, caption in all_figures(rows, measures, tau)]
-    pool = ProcessPoolExecutor(2, get_context("spawn"), _start_drawing, (os.getpid(), rows, measures, tau))
-    pending = [pool.submit(_draw, number, folder, note) for number in range(len(captions))]
+    drawings = all_figures(rows, measures, tau)
+    known = _read_drawn(folder)
+    made_from = {drawing.name: sha256_json([drawing.made_from, note]) for drawing in drawings}
+    wanted = {name: {"made_from": made, **_files(folder, name)} for name, made in made_from.items()}
+    missing = [n for n, drawing in enumerate(drawings) if known.get(drawing.name) != wanted[drawing.name]]
+    pool = None
+    if missing:
+        pool = ProcessPoolExecutor(2, get_context("spawn"), _start_drawing, (os.getpid(), rows, measures, tau))
+    pending = {n: pool.submit(_draw, n, folder, note) for n in missing}
 
     def drawn() -> Iterator[tuple[Path, str]]:
-        with pool:
-            for future, caption in zip(pending, captions, strict=True):
-                yield future.result(), caption
+        with pool or nullcontext():
+            for n, drawing in enumerate(drawings):
+                if n in pending:
+                    pending[n].result()
+                yield folder / f"{drawing.name}.png", drawing.caption
+        now = {name: {"made_from": made, **_files(folder, name)} for name, made in made_from.items()}
+        write_json(folder / DRAWN, now)
 
     return drawn()
+
+
+DRAWN = "drawn.json"
+
+
+def _read_drawn(folder: Path) -> dict[str, dict[str, str | None]]:
+    try:
+        return read_json(folder / DRAWN)
+    except UserError:  # none yet, or not readable: all are drawn
+        return {}
+
+
+def _files(folder: Path, name: str) -> dict[str, str | None]:
+    """SHA-256 of a figure's files; None for one that is not there."""
+    paths = {ending: folder / f"{name}.{ending}" for ending in ("png", "pdf")}
+    return {ending: sha256_file(path) if path.is_file() else None for ending, path in paths.items()}
 
 
 _drawings: list[Drawing] = []  # of a process that draws
@@ -256,9 +349,8 @@ def _start_drawing(parent: int, rows: Rows, measures: Rows, tau: float) -> None:
     _drawings.extend(all_figures(rows, measures, tau))
 
 
-def _draw(number: int, folder: Path, note: str) -> Path:
-    name, draw, _ = _drawings[number]
-    figure = draw()
-    png, _ = style.save_figure(figure, folder, name, note)
+def _draw(number: int, folder: Path, note: str) -> None:
+    drawing = _drawings[number]
+    figure = drawing.draw()
+    style.save_figure(figure, folder, drawing.name, note)
     pyplot.close(figure)
-    return png

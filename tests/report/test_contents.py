@@ -25,12 +25,64 @@ def in_a_thread(monkeypatch):
 def test_another_process_draws_the_same_files(pretrained, tmp_path):
     rows = {"01_pretrain_encoders": pretrained}
     [(png, caption)] = contents.draw_figures(rows, {}, TAU, tmp_path / "there", "demo: n = 8")
-    [(name, draw, same_caption)] = contents.all_figures(rows, {}, TAU)
-    assert png == tmp_path / "there" / "fig01_pretraining.png" and caption == same_caption
+    [drawing] = contents.all_figures(rows, {}, TAU)
+    assert png == tmp_path / "there" / "fig01_pretraining.png" and caption == drawing.caption
     style.use_style()
-    for path in style.save_figure(draw(), tmp_path / "here", name, "demo: n = 8"):
+    for path in style.save_figure(drawing.draw(), tmp_path / "here", drawing.name, "demo: n = 8"):
         assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
-    assert sorted(os.listdir(tmp_path / "there")) == ["fig01_pretraining.pdf", "fig01_pretraining.png"]
+    assert sorted(os.listdir(tmp_path / "there")) == [
+        "drawn.json", "fig01_pretraining.pdf", "fig01_pretraining.png",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def drawn_once(pretrained, trained, tmp_path, in_a_thread, monkeypatch):
+    """Two figures that were drawn; `again(...)` gives the names of those that are drawn anew."""
+    saved = []
+
+    def save(figure, folder, name, note):
+        saved.append(name)
+        for ending in ("png", "pdf"):
+            (folder / f"{name}.{ending}").write_text(f"{name} {note}")
+
+    monkeypatch.setattr(style, "save_figure", save)
+    rows = {"01_pretrain_encoders": pretrained, "02_enrol_keys": trained}
+
+    def again(note="demo", **changed):
+        contents._drawings.clear()
+        saved.clear()
+        assert len(list(contents.draw_figures(rows | changed, {}, TAU, tmp_path, note))) == 2
+        return saved.copy()
+
+    assert again() == ["fig01_pretraining", "fig02_generators"]
+    return again
+
+
+def test_what_lies_there_as_it_was_drawn_is_kept(drawn_once):
+    assert drawn_once() == []
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_a_figure_that_was_edited_or_removed_is_drawn_again(drawn_once, tmp_path, ending):
+    (tmp_path / f"fig02_generators.{ending}").write_text("edited")
+    assert drawn_once() == ["fig02_generators"]
+    (tmp_path / f"fig01_pretraining.{ending}").unlink()
+    assert drawn_once() == ["fig01_pretraining"]
+
+
+def test_other_rows_another_note_and_other_code_draw_again(drawn_once, pretrained, monkeypatch):
+    assert drawn_once(**{"01_pretrain_encoders": pretrained.assign(value=pretrained["value"] / 2)}) == [
+        "fig01_pretraining"
+    ]
+    assert drawn_once() == ["fig01_pretraining"], "and back"
+    assert drawn_once(note="SMOKE") == ["fig01_pretraining", "fig02_generators"]
+    monkeypatch.setattr(contents, "combined", lambda code: "edited")
+    assert drawn_once(note="SMOKE") == ["fig01_pretraining", "fig02_generators"]
+
+
+def test_a_broken_list_of_what_was_drawn_draws_all(drawn_once, tmp_path):
+    (tmp_path / "drawn.json").write_text("{")
+    assert drawn_once() == ["fig01_pretraining", "fig02_generators"]
 
 
 def test_figures_come_in_the_paper_s_order_with_their_captions(
@@ -40,7 +92,7 @@ def test_figures_come_in_the_paper_s_order_with_their_captions(
     rows = {"05_pruning": pruned, "02_enrol_keys": trained, "01_pretrain_encoders": pretrained}
     shown = list(contents.draw_figures(rows, {}, TAU, tmp_path, "demo"))
     assert [(path.stem, caption) for path, caption in shown] == [
-        (name, caption) for name, _, caption in contents.all_figures(rows, {}, TAU)
+        (drawing.name, drawing.caption) for drawing in contents.all_figures(rows, {}, TAU)
     ]
     assert [path.stem.split("_")[0] for path, _ in shown] == ["fig01", "fig02", "fig05", "fig05b", "fig05c", "fig06"]
 
