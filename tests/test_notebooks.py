@@ -279,6 +279,7 @@ def test_every_experiment_leaves_rows_log_and_provenance(smoke, runs, scenario, 
     assert {f"value {name}" for name in run.values} <= set(record["made_from"])
     assert {f"{run.folder}/rows.csv"} <= set(record["outputs"])
     assert {"versions", "machine", "seconds"} <= set(record)
+    assert record["peak_memory_mb"] > 100, "PyTorch alone takes that"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

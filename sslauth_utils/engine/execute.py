@@ -22,13 +22,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sslauth_utils.base import leash
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
 from sslauth_utils.base.notebooks import read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, ROOT
 from sslauth_utils.engine import environment, gpu_slots, graph, plan
 from sslauth_utils.engine.warm import skip_slow_grammar
-from sslauth_utils.study.runs import FINGERPRINT, RUN_DIR, USED
+from sslauth_utils.study.runs import FINGERPRINT, PEAK, RUN_DIR, USED
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 TAIL_LINES = 12
@@ -79,7 +80,7 @@ def execute(run: graph.Run) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if (ROOT / run.done).is_file():  # no longer a success, but still how long it took
             (ROOT / run.done).replace(folder / "previous.json")
-        for name in ("rows.csv", "measures.csv", USED):
+        for name in ("rows.csv", "measures.csv", USED, PEAK):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
@@ -118,7 +119,7 @@ def execute(run: graph.Run) -> None:
         "outputs": plan.outputs_of(run),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": _peak_memory_mb(folder),
     }
     write_json(folder / "status.json", {"state": "done", "seconds": seconds})
     write_json(ROOT / run.done, record)
@@ -249,9 +250,16 @@ def _processor() -> str:
     return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
 
 
-def _peak_memory_mb() -> int:
-    """Largest resident memory of the kernel; getrusage gives KiB on Linux and bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+def _peak_memory_mb(folder: Path) -> int | None:
+    """Largest resident memory of the notebook's process; some 480 MB of it are shared by all forks of the warm one."""
+    path = folder / PEAK
+    if path.is_file():  # `notebook.start` sees to it
+        peak = round(int(path.read_text(encoding="utf-8")) / 1024)
+        path.unlink()
+        return peak
+    if leash.WARM in os.environ:  # a fork is no child of this process
+        return None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB on Linux, bytes on macOS
     return round(peak / (1024 if sys.platform == "linux" else 1024**2))
 
 

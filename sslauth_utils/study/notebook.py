@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from sslauth_utils.base.paths import NOTEBOOKS, RESULTS
 from sslauth_utils.study.parameters import check, defaults
 from sslauth_utils.study.rowlog import RowLog
 from sslauth_utils.study.rows import COLUMNS, MEASURE_COLUMNS
-from sslauth_utils.study.runs import FINGERPRINT, RUN_DIR
+from sslauth_utils.study.runs import FINGERPRINT, PEAK, RUN_DIR
 
 
 class Run:
@@ -61,6 +62,19 @@ def _device(name: str) -> Any:
     return pick_device(name)
 
 
+def _note_memory(folder: Path) -> None:
+    """Leave this process's largest resident memory after every cell: the process may be a fork of nobody's child."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        unit = 1 if sys.platform == "linux" else 1024  # macOS counts bytes
+
+        def note(*_: Any) -> None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+            (folder / PEAK).write_text(str(peak), encoding="utf-8")
+
+        shell.events.register("post_run_cell", note)
+
+
 def start(notebook: str, values: Mapping[str, Any]) -> Run:
     """Seed everything, fix the threads, say versions and device, and return the `Run`.
 
@@ -89,6 +103,8 @@ def start(notebook: str, values: Mapping[str, Any]) -> Run:
         torch.manual_seed(seed)
         where = f"CPU, {use_threads()} thread(s)"
     run = Run(notebook, parameters)
+    if run.headless:
+        _note_memory(run.folder)
     if run.device is not None and run.device.type == "cuda":
         where = torch.cuda.get_device_name()
     print(

@@ -340,8 +340,8 @@ def test_seeds_with_different_numbers_of_keys_leave_their_claims_untested_and_th
         assert table.loc[kept, "verdict"] == before.loc[kept, "verdict"] == REPRODUCED
     given = {notebook: rows for (notebook, _), rows in tables.items()}
     assert [heading for heading, _, _ in all_tables(given, {}, TAU) if "runing" in heading] == ["Pruning"]
-    for _, draw, _ in all_figures(given, {}, TAU):
-        draw()
+    for drawing in all_figures(given, {}, TAU):
+        drawing.draw()
 
 
 def test_any_other_error_of_the_user_is_told(monkeypatch):

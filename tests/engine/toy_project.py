@@ -42,6 +42,7 @@ folder = Path(os.environ["SSLAUTH_RUN_DIR"])
 made = folder.parent.parent / "a_make" / folder.name / "rows.csv"
 with open(folder / "rows.csv", "w") as out:
     out.write(made.read_text() + f"shades,{SHADES * factor}\\n")
+(folder / "peak_memory_kb").write_text("204800")
 print(COLOUR)
 """
 SUMMARY = """import os
