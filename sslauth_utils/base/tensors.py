@@ -1,6 +1,12 @@
-"""Tensors on disk: safetensors with a JSON beside them, bound by a SHA-256."""
+"""Tensors on disk: one safetensors file with its description in the header, bound by a digest.
+
+The header's metadata has one entry, ``sslauth``: the JSON object ``{"digest": ..., "description": ...}``. One file
+and no second one beside it: so no name can lead to another file's description, and one renaming replaces both.
+Files of an older form, safetensors with a JSON beside them that states their SHA-256, still load.
+"""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -8,35 +14,58 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.files import atomic, read_json, sha256_file, write_json
+from sslauth_utils.base.files import atomic, read_json, sha256_file
+
+#: the entry of the header's metadata; one only, because safetensors writes several in any order
+_ENTRY = "sslauth"
+#: bytes; safetensors takes no longer header
+_LONGEST_HEADER = 100_000_000
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write `tensors` to `path` (.safetensors) and `meta` to the same name with .json.
+    """Write `tensors` and their description `meta` to the one file `path`, by convention ``*.safetensors``.
 
-    The JSON gains ``sha256``, the hash of the tensor file, and is written last:
-    a pair without a JSON, or with one that does not match, is not complete.
+    The file is complete before it takes its name: whatever happens, `path` holds what it held before or all of the
+    new. No other file is touched.
+
+    Args:
+        path: any name that does not end in .json.
+        tensors: of any shapes; memory that they share is written out.
+        meta: values that JSON can hold.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        UserError: `path` ends in .json or holds something else than safetensors; the disk is full or the folder
+            cannot be written.
     """
     path = Path(path)
-    described = path.with_suffix(".json")
-    described.unlink(missing_ok=True)
+    if path.suffix.lower() == ".json":
+        raise UserError(f"{path} is to hold tensors, not JSON: give it a name that ends in .safetensors.")
+    _refuse_to_replace(path)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = _as_text(meta)
+    entry = _entry(_digest(plain, text), text)
     with atomic(path) as temporary:
-        _write(plain, temporary)
-    write_json(described, {**meta, "sha256": sha256_file(path)})
+        _write(plain, temporary, entry)
 
 
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
+def _refuse_to_replace(path: Path) -> None:
+    """A checkpoint or a text that was named by mistake is not to be lost; an empty file loses nothing."""
     try:
-        save_file(tensors, path)
+        head = _head(path) if path.is_file() else b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}), so it is not replaced.") from error
+    if head and not _is_safetensors(head):
+        raise UserError(f"{path} is there already and is no safetensors file; move it away or choose another name.")
+
+
+def _write(tensors: dict[str, Tensor], path: Path, entry: str) -> None:
+    try:
+        save_file(tensors, path, {_ENTRY: entry})
     except SafetensorError as error:  # it hides what the system said, a full disk for example, in its text
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -44,17 +73,84 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
+def digest(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
+    """SHA-256 of tensors and description together, 64 hexadecimal digits: what `save` writes into the header.
+
+    It is the hash of the line `sha256_tensors` and of the description as compact JSON, in the order that it has.
+    Whoever changes a file can write a new digest into it, too: against that helps a digest that was kept elsewhere.
+    """
+    return _digest(tensors, _as_text(meta))
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    return hashlib.sha256(f"{sha256_tensors(tensors)}\n{text}".encode()).hexdigest()
+
+
+def _as_text(meta: Mapping[str, Any]) -> str:
+    return json.dumps(meta, separators=(",", ":"))
+
+
+def _entry(digest: str, text: str) -> str:
+    return f'{{"digest":"{digest}","description":{text}}}'
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read back what `save` wrote: (tensors on the CPU, meta).
 
+    A file of the older form is read with the JSON beside it, which then is `meta`.
+
     Raises:
-        UserError: a file is missing, is not safetensors (a pickle, say), or
-            does not have the SHA-256 that its JSON states.
+        UserError: a file is missing, is not safetensors (a pickle, say), has no description, or its content is not
+            that of its digest.
     """
     path = Path(path)
+    entry = _read_entry(path)
+    if entry is None:
+        return _load_pair(path)
+    tensors, changed = read_safetensors(path), f"{path}: the file was changed or damaged; get or make it again."
+    try:
+        content = json.loads(entry)
+        stated, meta = content["digest"], content["description"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"The description in {changed}") from error
+    text = _as_text(meta)
+    if not isinstance(meta, dict) or entry != _entry(stated, text) or stated != _digest(tensors, text):
+        raise UserError(f"The digest in the header does not fit the content of {changed}")
+    return tensors, meta
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The description alone, without reading or checking the tensors.
+
+    Raises:
+        UserError: as `load`, except that the digest is not checked.
+    """
+    path = Path(path)
+    entry = _read_entry(path)
+    if entry is None:
+        return _read_pair_json(path)
+    try:
+        return dict(json.loads(entry)["description"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"The description in {path} was changed or damaged; get or make the file again.") from error
+
+
+def _read_entry(path: Path) -> str | None:
+    """Our entry in the header; None if there is none, as in the older form."""
     refuse_pickle(path)
-    meta = read_json(path.with_suffix(".json"))
-    found = sha256_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            found = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+    if _ENTRY in found and len(found) > 1:
+        raise UserError(f"Something was added to the header of {path}; get or make the file again.")
+    return found.get(_ENTRY)
+
+
+def _load_pair(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The older form: ``name.safetensors`` and ``name.json``, which states the first one's SHA-256."""
+    meta, found = _read_pair_json(path), sha256_file(path)
     if found != meta.get("sha256"):
         raise UserError(
             f"{path} has SHA-256 {found[:12]}…, but {path.with_suffix('.json').name} states "
@@ -63,8 +159,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return read_safetensors(path), meta
 
 
+def _read_pair_json(path: Path) -> dict[str, Any]:
+    described = path.with_suffix(".json")
+    if not described.is_file():
+        raise UserError(
+            f"{path} has no description in its header, and no {described.name} lies beside it; get or make it again."
+        )
+    meta = read_json(described)
+    if not isinstance(meta, dict):
+        raise UserError(f"{described} does not describe {path.name}: it holds no JSON object; get or make both again.")
+    return meta
+
+
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, on the CPU.
+    """Tensors of a .safetensors file, whoever wrote it, on the CPU.
 
     Raises:
         UserError: the file is missing or is not safetensors.
@@ -73,28 +181,47 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error}); get or make it again.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is not a readable safetensors file ({error}); get or make it again.")
 
 
 def refuse_pickle(path: Path) -> None:
     """Stop if `path` is missing or holds a pickle (plain, or in a zip as ``torch.save`` writes).
 
     Unpickling runs whatever code the file's author put there, so the suite
-    takes weights as safetensors only.
+    takes weights as safetensors only. A safetensors file may begin with the bytes of a pickle or of a zip, for it
+    begins with its header's length; what tells it is the JSON after these eight bytes.
 
     Raises:
-        UserError: the file is missing, or is a pickle.
+        UserError: the file is missing or cannot be read, or is a pickle.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}; check the name, or make it by running the notebook that writes it.")
-    with open(path, "rb") as handle:
-        head = handle.read(4)
-    if head[:2] == b"\x80\x02" or head[:2] in (b"\x80\x03", b"\x80\x04", b"\x80\x05") or head == b"PK\x03\x04":
+    try:
+        head = _head(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give yourself permission to read it.") from error
+    if _is_safetensors(head):
+        return
+    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or head[:4] == b"PK\x03\x04":
         raise UserError(
             f"{path} is a pickle (torch.save format), which can run code when it is read; "
             "turn it into safetensors first: python -m sslauth_utils.models.convert FILE.pth FILE.safetensors"
         )
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(9)
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Whether a file's first nine bytes are a possible header length (little-endian) and the brace of its JSON."""
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER
 
 
 def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -109,5 +236,5 @@ def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
     return digest.hexdigest()

@@ -4,7 +4,7 @@
     python -m sslauth_utils.claims.reference lite --restore
 
 The first copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
-(one compressed CSV each), the encoders (safetensors with their JSON), and where every run
+(one compressed CSV each), the encoders (safetensors, each with its facts as JSON), and where every run
 came from (``runs.csv``, with the packages' versions in ``versions.json``). Figures and report are
 committed where they lie.
 The second lays the reference's rows out as if the profile had been run, so that
@@ -23,6 +23,7 @@ import pandas as pd
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import atomic, read_json, sha256_json, write_json, write_rows, write_text
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.base.tensors import describe
 from sslauth_utils.study.profiles import PRETRAIN
 from sslauth_utils.study.rows import load_rows
 
@@ -72,7 +73,7 @@ def _copy_encoder(done: dict[str, Any], artifacts: Path, target: Path) -> None:
     encoder, accuracies = folders
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(encoder / "encoder.safetensors", target.with_suffix(".safetensors"))
-    write_json(target, read_json(encoder / "encoder.json") | read_json(accuracies / "accuracies.json"))
+    write_json(target, describe(encoder / "encoder.safetensors") | read_json(accuracies / "accuracies.json"))
 
 
 def _write_provenance(finished: list[dict[str, Any]], folder: Path) -> None:

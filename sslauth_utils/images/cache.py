@@ -1,8 +1,8 @@
 """Decoded sets kept on disk, so that every image is decoded once.
 
-An entry is a safetensors file with images and labels and a JSON that states
-its SHA-256 (`tensors.save`): written under a temporary name and renamed, and
-checked whenever it is read. The key is a hash of the source and of the size,
+An entry is a safetensors file with images, labels and their digest
+(`tensors.save`): written under a temporary name and renamed, and checked
+whenever it is read. The key is a hash of the source and of the size,
 so a changed source never meets an old entry. Entries may be deleted at any time.
 """
 
@@ -32,12 +32,13 @@ def cached(source: Mapping[str, Any], size: int, make: Callable[[], Pixels]) -> 
     """
     key = sha256_json({"source": source, "size": size, "pillow": PIL.__version__})[:32]
     entry = CACHE / f"{key}.safetensors"
-    if entry.is_file() and entry.with_suffix(".json").is_file():
+    if entry.is_file():
         try:
             content, meta = tensors.load(entry)
             return Pixels(content["images"].numpy(), content["labels"].numpy(), meta["classes"])
         except UserError as error:
             warnings.warn(f"The cached images are decoded again, because: {error}", stacklevel=2)
+            entry.unlink(missing_ok=True)
     pixels = make()
     content = {"images": torch.from_numpy(pixels.images), "labels": torch.from_numpy(pixels.labels)}
     tensors.save(entry, content, {"classes": pixels.classes, "size": size})

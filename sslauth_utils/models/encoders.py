@@ -29,7 +29,7 @@ class Encoder(nn.Module):
 
     Attributes:
         feature_dim: D, the length of a feature vector.
-        config: what `build_encoder` or `library_encoder` was called with, for the file's JSON.
+        config: what `build_encoder` or `library_encoder` was called with, for the file.
     """
 
     def __init__(
@@ -177,7 +177,11 @@ def load_weights(encoder: Encoder, weights: dict[str, Tensor], where: str) -> No
 
 
 def save_encoder(encoder: Encoder, path: Path, **facts: Any) -> None:
-    """Write weights to `path` (.safetensors) and a JSON with config, facts and hashes beside it."""
+    """Write weights to `path` (.safetensors), with config, facts and their hash in its header (`tensors.describe`).
+
+    Raises:
+        UserError: as `tensors.save`.
+    """
     meta = {"config": encoder.config, "feature_dim": encoder.feature_dim, "weights_sha256": encoder.sha256(), **facts}
     tensors.save(path, encoder.state_dict(), meta)
 
@@ -189,16 +193,16 @@ def load_encoder(path: Path) -> Encoder:
         UserError: missing, damaged or changed file, or a pickle.
     """
     weights, meta = tensors.load(path)
-    config, described = dict(meta.get("config") or {}), Path(path).with_suffix(".json")
+    config = dict(meta.get("config") or {})
     try:
         if "arch" in config:
             encoder = build_encoder(**config)
         elif "library" in config:
             encoder = library_encoder(config.pop("library"), **config)
         else:
-            raise UserError(f"{described} does not say which architecture the weights are of.")
+            raise UserError(f"{path} does not say which architecture the weights are of.")
     except TypeError as error:
-        raise UserError(f"{described} describes an encoder that this version does not know ({error}).") from error
+        raise UserError(f"{path} describes an encoder that this version does not know ({error}).") from error
     load_weights(encoder, weights, str(path))
     encoder.load_state_dict(weights)
     return encoder.eval()

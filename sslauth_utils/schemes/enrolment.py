@@ -10,7 +10,7 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.schemes.generator import key_targets, train_generator
-from sslauth_utils.schemes.record import Record
+from sslauth_utils.schemes.record import Record, check_tau
 
 #: "we have established a stringent similarity threshold of 99.5%" (§5.1)
 PAPER_TAU = 0.995
@@ -44,8 +44,7 @@ def enrol(
     """
     if keys.ndim != 4 or keys.shape[1] != 3 or len(keys) == 0:
         raise UserError(f"Key samples must have shape (N, 3, H, W) with N at least 1, not {tuple(keys.shape)}.")
-    if not 0 < tau < 1:
-        raise UserError(f"tau is a similarity strictly between 0 and 1, not {tau}; the paper's 99.5 % is 0.995.")
+    tau = check_tau(tau)
     if keys.dtype != torch.uint8:
         keys = (keys.clamp(0, 1) * 255).round().to(torch.uint8)
     features = encode(encoder, keys)

@@ -1,18 +1,25 @@
 """The record: what the trusted party keeps of one encoder, and its file."""
 
 import copy
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sslauth_utils.base import tensors
+from sslauth_utils.base.checks import check_choice, check_whole, is_number, is_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import normalise
-from sslauth_utils.schemes.generator import Generator
+from sslauth_utils.models.features import check_features, normalise
+from sslauth_utils.schemes.generator import OBJECTIVES, Generator
+
+#: of the file: 1 was safetensors and a JSON beside it, 2 has its meaning in the header, under a digest
+FORMAT = 2
+SCHEME = "SSL-Auth"
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Record:
         keys: key samples as exact pixels, uint8 (N, 3, H, W).
         features: E(K), float32 (N, D), as the encoder gave them.
         generators: objective ("min", "max", "ini") to trained G; may be empty (DCmp only).
-        tau: similarity that a key must exceed.
+        tau: similarity in (0, 1) that a key must exceed.
         encoder_sha256: hash of the enrolled weights in canonical form.
         device: where `verify` runs the generators; they and everything else stay on the CPU.
     """
@@ -61,33 +68,115 @@ class Record:
         """G(E(K)) of every generator, (N, 3, size, size): made once, however many responses are verified."""
         return {objective: self.images(objective, self.features) for objective in self.generators}
 
-    def save(self, path: Path) -> None:
-        """Write the record to `path` (.safetensors) and the JSON beside it."""
+    def digest(self) -> str:
+        """SHA-256 of all that the record holds, tensors and meaning: 64 hexadecimal digits, as in its file's header.
+
+        The same for a record made, saved and loaded, also from a file of format 1. Kept elsewhere, it shows that a
+        record was exchanged for another one that is whole in itself.
+        """
+        return tensors.digest(*self._content())
+
+    def _content(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and meaning, as they are written and as the digest covers them."""
         content = {"keys": self.keys, "features": self.features}
         for objective, generator in self.generators.items():
             content |= {f"G_{objective}.{name}": value for name, value in generator.state_dict().items()}
-        meta = {
+        meaning = {
+            "format": FORMAT,
+            "scheme": SCHEME,
             "tau": self.tau,
             "encoder_sha256": self.encoder_sha256,
             "generators": {objective: generator.config for objective, generator in self.generators.items()},
         }
-        tensors.save(path, content, meta)
+        return content, meaning
+
+    def save(self, path: Path) -> None:
+        """Write the record to the one file `path`, by convention ``*.safetensors``; its meaning lies in the header.
+
+        Raises:
+            UserError: as `tensors.save`; an earlier record at `path` then stays as it was.
+        """
+        tensors.save(path, *self._content())
 
     @staticmethod
     def load(path: Path) -> "Record":
-        """Read a record back, bit for bit.
+        """Read a record back, bit for bit; also one of format 1, with its JSON beside it.
 
         Raises:
-            UserError: missing, damaged or tampered file.
+            UserError: a file that is missing, damaged or changed anywhere, of a newer format or no record; or a value
+                out of its range: tau in (0, 1), keys uint8 (N, 3, H, W), features finite float32 (N, D), generators'
+                settings whole numbers that fit the tensors.
         """
-        content, meta = tensors.load(path)
-        generators = {}
+        content, meaning = tensors.load(path)
         try:
-            for objective, config in meta["generators"].items():
-                generator = Generator(**config).eval()
-                prefix = f"G_{objective}."
-                generator.load_state_dict({n[len(prefix) :]: t for n, t in content.items() if n.startswith(prefix)})
-                generators[objective] = generator
-            return Record(content["keys"], content["features"], generators, meta["tau"], meta["encoder_sha256"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"{path} is not an SSL-Auth record ({error}); enrol the encoder again.") from error
+            return _record(content, meaning)
+        except UserError as error:
+            raise UserError(f"{path} is not an SSL-Auth record that can be used: {error}") from error
+
+
+def check_tau(tau: float) -> float:
+    """Return `tau` if it is a number in (0, 1): a similarity.
+
+    Raises:
+        UserError: it is text, a percentage, or at an end of the range.
+    """
+    if not is_number(tau) or not 0 < tau < 1:
+        raise UserError(f"tau is a similarity strictly between 0 and 1, not {tau!r}; the paper's 99.5 % is 0.995.")
+    return tau
+
+
+def _record(content: dict[str, Tensor], meaning: dict[str, Any]) -> Record:
+    """A record of what lay in its file, every part of it checked."""
+    version = meaning.get("format", 1)  # format 1: a JSON beside the file, with the file's sha256 and no format
+    if not is_whole(version) or not 1 <= version <= FORMAT:
+        raise UserError(f"its format is {version!r} and this version reads up to {FORMAT}; update the suite.")
+    expected = {"tau", "encoder_sha256", "generators"} | ({"sha256"} if version == 1 else {"format", "scheme"})
+    if unlike := sorted(expected ^ meaning.keys()):
+        raise UserError(f"its description lacks or should not have {', '.join(unlike)}; enrol the encoder again.")
+    if meaning.get("scheme", SCHEME) != SCHEME:
+        raise UserError(f"it is of the scheme {meaning['scheme']!r}, not {SCHEME}.")
+    tau, encoder_sha256 = check_tau(meaning["tau"]), meaning["encoder_sha256"]
+    if not isinstance(encoder_sha256, str) or not re.fullmatch("[0-9a-f]{64}", encoder_sha256):
+        raise UserError(f"encoder_sha256 must be 64 hexadecimal digits, not {encoder_sha256!r}.")
+    if not isinstance(meaning["generators"], dict):
+        raise UserError(f"generators must map objectives to settings, not be {meaning['generators']!r}.")
+    keys, features = (content.pop(name, torch.empty(0)) for name in ("keys", "features"))
+    if keys.dtype != torch.uint8 or keys.ndim != 4 or keys.shape[1] != 3 or keys.numel() == 0:
+        raise UserError(f"keys must be uint8 of shape (N, 3, H, W), not {_kind(keys)}.")
+    if features.dtype != torch.float32 or features.ndim != 2 or len(features) != len(keys) or not features.numel():
+        raise UserError(f"features must be float32 of shape ({len(keys)}, D), not {_kind(features)}.")
+    check_features(features, len(keys), whose="It says that the encoder")
+    generators = {}
+    for objective, config in meaning["generators"].items():
+        check_choice("A generator's objective", objective, OBJECTIVES)
+        prefix = f"G_{objective}."
+        weights = {name: content.pop(name) for name in list(content) if name.startswith(prefix)}
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+        generators[objective] = _generator(objective, config, weights, features.shape[1])
+    if content:
+        raise UserError(f"it holds {', '.join(sorted(content))}, which belongs to no record; enrol the encoder again.")
+    return Record(keys, features, generators, tau, encoder_sha256)
+
+
+def _generator(objective: str, config: object, weights: dict[str, Tensor], latent: int) -> Generator:
+    """The generator of these settings and weights, in eval mode; nothing is allocated before they are known to fit."""
+    what = f"G_{objective}'s"
+    if not isinstance(config, dict) or config.keys() != {"latent", "size", "depth", "seed"}:
+        raise UserError(f"{what} settings must be latent, size, depth and seed, not {config!r}.")
+    check_whole(f"{what} latent", config["latent"], latent, latent)
+    check_whole(f"{what} size", config["size"], 4, 4096)
+    check_whole(f"{what} depth", config["depth"], 1, 65536)
+    check_whole(f"{what} seed", config["seed"], -(2**63), 2**64 - 1)  # what PyTorch takes
+    with torch.device("meta"):
+        generator = Generator(**config)
+    kinds = {name: _kind(value) for name, value in generator.state_dict().items()}
+    if kinds != {name: _kind(value) for name, value in weights.items()}:
+        raise UserError(f"{what} weights are not those of its settings {config}; enrol the encoder again.")
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise UserError(f"{what} weights are NaN or infinite; enrol the encoder again.")
+    generator.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
+    return generator.eval()
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslauth_utils.models.features import check_features, encode, normalise
 from sslauth_utils.schemes.precision import round_features
-from sslauth_utils.schemes.record import Record
+from sslauth_utils.schemes.record import Record, check_tau
 from sslauth_utils.schemes.report import Report, SchemeResult, scheme_name
 from sslauth_utils.schemes.similarity import cosine, ssim
 
@@ -43,15 +43,15 @@ def verify(record: Record, response: Tensor, tau: float | None = None, suspect_s
 
     Args:
         response: the user's features, float (N, D), any positive scale.
-        tau: another tolerance than the record's.
+        tau: another tolerance than the record's, a similarity in (0, 1).
         suspect_sha256: hash of the suspect's weights where they can be read
             (`Encoder.sha256`); adds the SHA-256 line.
 
     Raises:
-        UserError: a short, wide or non-finite response.
+        UserError: a short, wide or non-finite response, or tau out of range.
     """
     response = check_features(response, len(record.keys), record.features.shape[1], "The response").cpu()
-    tau = record.tau if tau is None else tau
+    tau = check_tau(record.tau if tau is None else tau)
     results = [SchemeResult("DCmp", cosine(record.features, response), tau)]
     for objective, before in record.reference_images.items():
         after = record.images(objective, response)

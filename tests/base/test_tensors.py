@@ -1,4 +1,4 @@
-"""Tensors on disk: bit for bit, bound by their hash, and nothing is ever unpickled."""
+"""Tensors on disk: bit for bit, bound by their digest, no neighbour lost, and nothing is ever unpickled."""
 
 import contextlib
 import errno
@@ -14,7 +14,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
@@ -31,8 +32,18 @@ WEIGHTS = {
 
 
 @pytest.fixture
+def pair(tmp_path):
+    """The older form: the tensors, and a JSON beside them that states the SHA-256 of their file."""
+    path = tmp_path / "older.safetensors"
+    save_file({"a": torch.arange(3.0)}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"arch": "older", "sha256": sha256}))
+    return path
+
+
+@pytest.fixture
 def saved(tmp_path):
-    """A pair of files as `save` leaves it."""
+    """A file as `save` leaves it."""
     path = tmp_path / "weights.safetensors"
     tensors.save(path, WEIGHTS, {"arch": "tiny"})
     return path
@@ -48,8 +59,8 @@ def test_tensors_and_facts_come_back_bit_for_bit(saved):
     for name, tensor in WEIGHTS.items():
         assert (loaded[name].dtype, loaded[name].shape) == (tensor.dtype, tensor.shape)
         assert raw(loaded[name]) == raw(tensor), name
-    assert meta == {"arch": "tiny", "sha256": hashlib.sha256(saved.read_bytes()).hexdigest()}
-    assert {path.name for path in saved.parent.iterdir()} == {"weights.safetensors", "weights.json"}
+    assert meta == tensors.describe(saved) == {"arch": "tiny"}
+    assert [path.name for path in saved.parent.iterdir()] == ["weights.safetensors"]
 
 
 def test_tensors_that_share_memory_and_need_gradients_are_saved_too(tmp_path):
@@ -60,57 +71,176 @@ def test_tensors_that_share_memory_and_need_gradients_are_saved_too(tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_flipped_bit_of_the_file_is_noticed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("tampered") / "weights.safetensors"
-    tensors.save(path, WEIGHTS, {})
+    tensors.save(path, {"a": torch.arange(9.0)}, {"tau": 0.1 + 0.2, "names": ["é", {"b": None}]})
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1), "byte")] ^= 1 << data.draw(st.integers(0, 7), "bit")
     path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"; get or make (it|the file) again\.$"):
         tensors.load(path)
-    # the very first bytes may turn it into the beginning of a pickle; that is refused as well
-    told = str(caught.value)
-    assert "the file was changed or damaged; get or make it again." in told or "pickle" in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("tiny", "huge"),
+        lambda text: text.replace('"description":', '"description": '),
+        lambda text: text.replace('"description":{', '"description":{"more":1,'),
+        lambda text: text.replace('"tau":0.30000000000000004', '"tau":0.30000000000000005'),
+        lambda text: text.replace('"description"', '"description":3,"description"'),
+        lambda text: "[1]",
+        lambda text: '{"digest":"0","description":[]}',
+        lambda text: '{"digest":' + "[" * 100_000,
+        lambda text: '{"digest":' + "9" * 5000 + "}",
+        lambda text: "",
+    ],
+    ids=["value", "blank", "more", "digit", "twice", "list", "no dictionary", "deep", "long", "empty"],
+)
+def test_any_other_text_of_the_description_is_noticed(tmp_path, change):
+    path = tmp_path / "weights.safetensors"
+    tensors.save(path, {"a": torch.ones(2)}, {"arch": "tiny", "tau": 0.1 + 0.2})
+    with safe_open(path, "pt") as file:
+        text = file.metadata()["sslauth"]
+    save_file({"a": torch.ones(2)}, path, {"sslauth": text})
+    assert tensors.load(path)[1]["arch"] == "tiny"
+    save_file({"a": torch.ones(2)}, path, {"sslauth": change(text)})
+    with pytest.raises(UserError, match=r"the file was changed or damaged; get or make it again\.$"):
+        tensors.load(path)
+    save_file({"a": torch.ones(2)}, path, {"sslauth": text, "more": "1"})
+    with pytest.raises(UserError, match="Something was added to the header of"):
+        tensors.load(path)
+    save_file({"b": torch.ones(2)}, path, {"sslauth": text})
+    with pytest.raises(UserError, match=r"The digest in the header does not fit the content of"):
+        tensors.load(path)
+
+
+def test_the_digest_is_that_of_the_tensors_digest_and_of_the_description(saved):
+    text = f'{tensors.sha256_tensors(WEIGHTS)}\n{{"arch":"tiny"}}'
+    assert tensors.digest(WEIGHTS, {"arch": "tiny"}) == hashlib.sha256(text.encode()).hexdigest()
+    assert tensors.digest(WEIGHTS, {"arch": "tiny"}).encode() in saved.read_bytes()
+
+
+def test_the_same_content_gives_the_same_bytes(saved, tmp_path):
+    for name in ("one", "two", "three"):
+        tensors.save(tmp_path / name, WEIGHTS, {"arch": "tiny"})
+        assert (tmp_path / name).read_bytes() == saved.read_bytes()
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
-def test_a_truncated_file_is_told_with_and_without_its_hash(saved, kept):
+def test_a_truncated_file_is_told(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"weights\.json states [0-9a-f]{12}…: the file was changed or damaged"):
-        tensors.load(saved)
-    with pytest.raises(UserError, match=r"is not a readable safetensors file \(.+\); get or make it again"):
-        tensors.read_safetensors(saved)
+    for read in (tensors.load, tensors.read_safetensors):
+        with pytest.raises(UserError, match=r"is not a readable safetensors file \(.+\); get or make it again"):
+            read(saved)
 
 
 def test_a_missing_file_is_told(tmp_path):
-    for read in (tensors.load, tensors.read_safetensors, tensors.refuse_pickle):
+    for read in (tensors.load, tensors.describe, tensors.read_safetensors, tensors.refuse_pickle):
         with pytest.raises(UserError, match=r"There is no file .*gone\.safetensors; check the name"):
             read(tmp_path / "gone.safetensors")
 
 
-def test_a_file_without_its_json_is_not_complete(saved):
-    saved.with_suffix(".json").unlink()
-    with pytest.raises(UserError, match=r"There is no file .*weights\.json"):
-        tensors.load(saved)
+# --- the older form ---------------------------------------------------------------------------------------------------
 
 
-def test_a_json_without_a_hash_vouches_for_nothing(saved):
-    saved.with_suffix(".json").write_text(json.dumps({"arch": "tiny"}))
-    with pytest.raises(UserError, match=r"states None…: the file was changed"):
-        tensors.load(saved)
+def test_a_pair_of_the_older_form_still_loads(pair):
+    loaded, meta = tensors.load(pair)
+    assert loaded["a"].tolist() == [0, 1, 2] and meta == tensors.describe(pair) and meta["arch"] == "older"
 
 
-def test_a_save_that_is_cut_short_is_never_taken_for_complete(saved, monkeypatch):
-    def killed(*_arguments):
-        raise KeyboardInterrupt
+def test_a_pair_that_does_not_fit_is_told(pair):
+    pair.write_bytes(pair.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UserError, match=r"older\.json states [0-9a-f]{12}…: the file was changed or damaged"):
+        tensors.load(pair)
 
-    monkeypatch.setattr(tensors, "write_json", killed)
-    with pytest.raises(KeyboardInterrupt):
-        tensors.save(saved, {"other": torch.ones(3)}, {})
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"has no description in its header, and no older\.json lies beside it"),
+        ('{"arch": "tiny"}', r"states None…: the file was changed"),
+        ("[]", r"older\.json does not describe older\.safetensors"),
+        ("{", r"older\.json is not readable as JSON"),
+    ],
+    ids=["none", "no hash", "a list", "no json"],
+)
+def test_a_json_that_vouches_for_nothing_is_told(pair, text, message):
+    pair.with_suffix(".json").unlink() if text is None else pair.with_suffix(".json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        tensors.load(pair)
+
+
+def test_a_pair_saved_over_is_the_new_file_alone(pair):
+    tensors.save(pair, WEIGHTS, {"arch": "new"})
+    loaded, meta = tensors.load(pair)
+    assert loaded.keys() == WEIGHTS.keys() and meta == tensors.describe(pair) == {"arch": "new"}
+
+
+# --- neighbours, and what lay there before ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [("resnet_v1.0", "resnet_v1.5"), ("a.record", "a.safetensors"), ("a", "a.b"), (".a", ".b"), ("ä 1", "ä 2")]
+)
+def test_every_name_keeps_its_own_content_and_touches_no_json(tmp_path, names):
+    foreign = {tmp_path / f"{name.rpartition('.')[0] or name}.json": '{"embed_dim": 512}' for name in names}
+    foreign |= {tmp_path / f"{name}.json": "[]" for name in names}
+    for path, text in foreign.items():
+        path.write_text(text)
+    for index, name in enumerate(names):
+        tensors.save(tmp_path / name, {"a": torch.full((3,), float(index))}, {"index": index})
+    for index, name in enumerate(names):
+        loaded, meta = tensors.load(tmp_path / name)
+        assert meta == {"index": index} and loaded["a"].tolist() == [index] * 3
+    assert {path: path.read_text() for path in foreign} == foreign
+    assert set(tmp_path.iterdir()) == {*foreign, *(tmp_path / name for name in names)}
+
+
+@pytest.mark.parametrize("name", ["record.json", "RECORD.JSON", "v1.0.json"])
+def test_a_name_for_json_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"is to hold tensors, not JSON: give it a name that ends in \.safetensors"):
+        tensors.save(tmp_path / name, WEIGHTS, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"my notes", b"x", pickle.dumps({}), b"PK\x03\x04 and so on", b'{"a": 1}'])
+def test_a_file_of_another_kind_is_not_replaced(tmp_path, content):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is there already and is no safetensors file; move it away or choose another"):
+        tensors.save(path, WEIGHTS, {})
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("before", ["nothing", "saved", "pair"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "point", ["tempfile.mkstemp", "write half", "os.fsync", "pathlib.Path.chmod", "pathlib.Path.replace"]
+)
+def test_wherever_a_save_is_cut_short_the_earlier_one_stays(request, tmp_path, monkeypatch, before, error, point):
+    path = tmp_path / "new.safetensors" if before == "nothing" else request.getfixturevalue(before)
+    was = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    reached = []
+
+    def stop(*_arguments, **_named):
+        reached.append(True)
+        raise error
+
+    def half(_tensors, target, _metadata):
+        target.write_bytes(b"half")
+        stop()
+
+    monkeypatch.setattr(*((tensors, "save_file", half) if point == "write half" else (point, stop)))
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        tensors.save(path, {"other": torch.ones(3)}, {"arch": "other"})
     monkeypatch.undo()
-    with pytest.raises(UserError, match=r"There is no file .*weights\.json"):
-        tensors.load(saved)
+    assert reached and {file: file.read_bytes() for file in tmp_path.iterdir()} == was
+    if was:
+        assert tensors.load(path)[1]["arch"] in ("tiny", "older")
+    tensors.save(path, {"other": torch.ones(3)}, {"arch": "other"})
+    assert tensors.load(path)[1] == {"arch": "other"}
 
 
 @contextlib.contextmanager
@@ -199,6 +329,40 @@ def test_the_sentence_about_a_pickle_says_how_to_convert_it(tmp_path, protocol):
     [module] = re.findall(r"turn it into safetensors first: python -m (\S+) FILE", str(caught.value))
     assert importlib.util.find_spec(module) is not None, "and the command is there"
     assert module == "sslauth_utils.models.convert"
+
+
+def _padded(length):
+    """A safetensors file of one number whose header is `length` bytes long, filled with blanks."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    return length.to_bytes(8, "little") + header.ljust(length) + bytes(4)
+
+
+_LIKE_A_PICKLE = [0x80 + 256 * protocol + 65536 * high for protocol in (2, 3, 4, 5) for high in (0, 1)]
+
+
+@given(length=st.one_of(st.integers(54, 200_000), st.sampled_from(_LIKE_A_PICKLE)))
+@settings(max_examples=60, deadline=None)
+def test_a_header_of_any_length_is_read(tmp_path_factory, length):
+    path = tmp_path_factory.mktemp("header") / "weights.safetensors"
+    path.write_bytes(_padded(length))
+    assert tensors.read_safetensors(path)["a"].tolist() == [0]
+
+
+@given(length=st.one_of(st.integers(2, 100_000_000), st.just(int.from_bytes(b"PK\x03\x04", "little"))))
+@settings(max_examples=60, deadline=None)
+def test_no_header_length_is_taken_for_a_pickle(tmp_path_factory, length):
+    path = tmp_path_factory.mktemp("header") / "weights.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b'{"a":')
+    tensors.refuse_pickle(path)
+
+
+@pytest.mark.parametrize("value", ["a{}", "ab{", "{", "{" * 300, {"{": "{"}, b"{" * 9])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_with_a_brace_is_still_refused(tmp_path, value, protocol):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(pickle.dumps(value, protocol))
+    with pytest.raises(UserError, match="is a pickle"):
+        tensors.refuse_pickle(path)
 
 
 def test_canonical_hash_is_that_of_names_kinds_shapes_and_bytes():

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import write_json
+from sslauth_utils.base.tensors import describe
 from sslauth_utils.claims.reference import compare, freeze, restore
 from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.study import reference_encoders, store
@@ -148,6 +150,7 @@ def referenced(tmp_path, monkeypatch):
     encoder = build_encoder("resnet18", 4)
     path = tmp_path / "reference" / "smoke" / "encoders" / "cifar10-s0.safetensors"
     save_encoder(encoder, path, settings=notebook_settings("smoke", PRETRAIN, "cifar10", 0, None), history=[])
+    write_json(path.with_suffix(".json"), describe(path))
     return path, encoder
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.tensors import read_safetensors
-from sslauth_utils.models.convert import convert
+from sslauth_utils.base.tensors import describe, read_safetensors
+from sslauth_utils.models.convert import convert, main
 from sslauth_utils.models.encoders import build_encoder, load_weights
 
 
@@ -44,12 +44,170 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [([1, 2], "holds a list"), ({"epoch": 3}, "holds no tensors")], ids=["list", "no tensors"]
+    ("content", "message"),
+    [([1, 2], "holds a list"), ({"epoch": 3}, "holds no dictionary of weights, only epoch")],
+    ids=["list", "no tensors"],
 )
 def test_other_contents(tmp_path, content, message):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "x.pth", tmp_path / "out.safetensors")
+
+
+def _state(prefix="", seed=0):
+    encoder = build_encoder("resnet18", 2)
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        prefix + name: torch.rand(value.shape, generator=generator) if value.is_floating_point() else value
+        for name, value in encoder.backbone.state_dict().items()
+    }
+
+
+_ADAM = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(4, 4)}}, "param_groups": [{"lr": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _state(),
+        {"state_dict": _state()},
+        {"model": _state(), "loss": torch.tensor(0.3)},
+        {"net": _state(), "queue": torch.zeros(3, 5)},
+        {"teacher": _state()},
+        {"model": {"state_dict": _state()}, "epoch": 3},
+        {"epoch": 3, "state_dict": _state("module."), "optimizer": _ADAM, "scaler": {"scale": torch.tensor(2.0)}},
+        {"rng": {"cpu": torch.zeros(9, dtype=torch.uint8)}, "model": _state("_orig_mod.")},
+        _state("_orig_mod.module."),
+        _state("module._orig_mod."),
+        _state("module.module."),
+        _state() | {"epoch": 3},
+        _state("backbone."),
+        {"state_dict": _state("module.backbone.") | {"module.projector.0.weight": torch.ones(2, 2)}},
+        _state("backbone._orig_mod.") | {"head.mlp.0.weight": torch.ones(2, 2)},
+        {name.replace("layer1.", "layer1._orig_mod."): value for name, value in _state().items()},
+    ],
+)
+def test_the_weights_and_nothing_else_come_out(tmp_path, content):
+    torch.save(content, tmp_path / "c.pth")
+    names = convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+    out, expected = read_safetensors(tmp_path / "out.safetensors"), _state()
+    assert set(names) == out.keys() == expected.keys()
+    assert all(torch.equal(out[name], value) for name, value in expected.items())
+    load_weights(build_encoder("resnet18", 2), out, "out.safetensors")
+
+
+def test_what_was_left_out_is_told(tmp_path, monkeypatch, capsys):
+    torch.save({"teacher": _state("backbone.") | {"head.last": torch.ones(2)}, "epoch": 3}, tmp_path / "c.pth")
+    out = tmp_path / "out.safetensors"
+    monkeypatch.setattr("sys.argv", ["convert", str(tmp_path / "c.pth"), str(out)])
+    assert main() == 0
+    assert "Left out, as no part of the encoder: head.last" in capsys.readouterr().out
+    facts = describe(out)
+    assert (facts["source"], facts["key"], facts["left_out"]) == ("c.pth", "teacher", ["head.last"])
+
+
+_DINO = {
+    "student": _state("module.backbone.", 1),
+    "teacher": _state("backbone.", 2),
+    "dino_loss": {"center": torch.zeros(1, 8)},
+    "optimizer": _ADAM,
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        (_DINO, "student, teacher, dino_loss"),
+        ({"model": _state(), "ema": {"model": _state()}}, "model, ema.model"),
+        (_state() | {"ema": _state()}, "., ema"),
+    ],
+    ids=["dino", "ema", "inside"],
+)
+def test_several_sets_of_weights_are_named_and_none_is_written(tmp_path, content, keys):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError) as caught:
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+    assert f"dictionaries of tensors ({keys})" in str(caught.value)
+    assert str(caught.value).endswith(f"choose one by its key, on the command line: --key {keys.split(',')[0]}")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "seed"),
+    [
+        (_DINO, "student", 1),
+        (_DINO, "teacher", 2),
+        ({"model": _state("", 1), "ema": {"model": _state("", 2)}}, "ema.model", 2),
+        ({"model": _state("", 1), "ema.v1": {"a.b": _state("", 2)}}, "ema.v1.a.b", 2),
+        (_state("", 1) | {"ema": _state("", 2)}, ".", 1),
+    ],
+)
+def test_a_key_chooses(tmp_path, monkeypatch, content, key, seed):
+    torch.save(content, tmp_path / "c.pth")
+    monkeypatch.setattr("sys.argv", ["convert", str(tmp_path / "c.pth"), str(tmp_path / "out.pt"), "--key", key])
+    assert main() == 0
+    out, expected = read_safetensors(tmp_path / "out.pt"), _state("", seed)
+    assert out.keys() == expected.keys() and all(torch.equal(out[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("key", ["nonesuch", "optimizer", "student.nonesuch", "", "optimizer.state.0.step"])
+def test_a_key_that_chooses_nothing_is_told(tmp_path, key):
+    torch.save(_DINO, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"under '.*'; choose one of student, teacher, dino_loss"):
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors", key)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"loss": torch.tensor(0.3)},
+        {"queue": torch.zeros(3), "epoch": 1},
+        {"optimizer": _ADAM},
+        {"metrics": {"accuracy": torch.tensor(0.5)}},
+        {"models": [_state()]},
+        {},
+    ],
+    ids=["loss", "queue", "optimizer", "metrics", "list", "empty"],
+)
+def test_what_is_no_weights_is_never_written(tmp_path, content):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=f"holds no dictionary of weights, only {next(iter(content), 'nothing')}"):
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_names_that_become_equal_are_told(tmp_path):
+    torch.save({"a.weight": torch.ones(2), "module.a.weight": torch.zeros(2)}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"two tensors that both are a\.weight"):
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+@pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), torch.ones(2, dtype=torch.complex128)])
+def test_kinds_of_tensors_that_do_not_fit_are_told(tmp_path, value):
+    torch.save({"a.weight": torch.ones(2), "a.other": value}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"sparse, quantised or complex weights \(a\.other\)"):
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+
+
+def test_an_encoder_of_ours_keeps_its_names(tmp_path):
+    encoder = build_encoder("resnet18", 2)
+    torch.save({"model": encoder.state_dict()}, tmp_path / "c.pth")
+    convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+    loaded = build_encoder("resnet18", 2)
+    load_weights(loaded, read_safetensors(tmp_path / "out.safetensors"), "out.safetensors")
+    assert loaded.sha256() == encoder.sha256()
+
+
+def test_neither_the_checkpoint_nor_a_neighbour_is_lost(tmp_path):
+    path, own = tmp_path / "ViT-B-32.pt", tmp_path / "ViT-B-32.json"
+    torch.save(_state(), path)
+    own.write_text('{"embed_dim": 512}')
+    content = path.read_bytes()
+    with pytest.raises(UserError, match="is there already and is no safetensors file"):
+        convert(path, path)
+    convert(path, tmp_path / "ViT-B-32.safetensors")
+    assert path.read_bytes() == content and own.read_text() == '{"embed_dim": 512}'
 
 
 def test_missing_and_damaged_files(tmp_path):

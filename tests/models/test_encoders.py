@@ -1,6 +1,5 @@
 """Encoders: built, wrapped or read from a file; their pixels, their files, and a hash that sees everything."""
 
-import json
 import pickle
 
 import pytest
@@ -158,7 +157,7 @@ def test_an_encoder_comes_back_from_its_file(tiny, pictures, tmp_path):
     assert loaded.sha256() == tiny.sha256() and loaded.config == tiny.config and not loaded.training
     assert loaded.feature_dim == tiny.feature_dim
     assert torch.equal(encode(loaded, pictures), encode(tiny, pictures))
-    meta = json.loads(path.with_suffix(".json").read_text())
+    meta = tensors.describe(path)
     assert meta["weights_sha256"] == tiny.sha256() and meta["feature_dim"] == 32
     assert (meta["knn_accuracy"], meta["classes"]) == (0.75, 10)
 
@@ -196,7 +195,7 @@ def test_a_pickle_offered_as_weights_is_refused(tiny, tmp_path):
 def test_a_file_that_does_not_say_what_it_holds_is_told(tiny, tmp_path, config):
     path = tmp_path / "encoder.safetensors"
     tensors.save(path, tiny.state_dict(), {"config": config})
-    with pytest.raises(UserError, match=r"encoder\.json does not say which architecture the weights are of"):
+    with pytest.raises(UserError, match=r"encoder\.safetensors does not say which architecture the weights are of"):
         load_encoder(path)
 
 

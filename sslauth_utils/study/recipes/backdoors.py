@@ -7,7 +7,7 @@ from torch import nn
 
 from sslauth_utils.attacks.backdoor import BackdoorSettings, backdoor
 from sslauth_utils.base.device import pick_device
-from sslauth_utils.base.files import read_json
+from sslauth_utils.base.tensors import describe
 from sslauth_utils.models.encoders import Encoder, load_encoder, save_encoder
 from sslauth_utils.models.features import encode
 from sslauth_utils.models.heads import predict
@@ -78,5 +78,5 @@ def backdoored_encoder(
     which = {"imitation": float(imitation), "seed": seed}
     ingredients = Ingredients(__name__, {BACKDOOR: values, ENROL: of_keys, "": which}, [source], made_from)
     folder = find_or_make(profile, f"backdoor-{target}-{imitation:g}-{scenario}-s{seed}", ingredients, make)
-    facts = read_json(folder / "encoder.json") | {"key_features": KeyFeatures(folder).load()}
+    facts = describe(folder / "encoder.safetensors") | {"key_features": KeyFeatures(folder).load()}
     return load_encoder(folder / "encoder.safetensors"), facts

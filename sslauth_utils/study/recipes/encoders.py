@@ -6,8 +6,7 @@ from typing import Any
 import torch
 
 from sslauth_utils.base.device import pick_device
-from sslauth_utils.base.files import read_json
-from sslauth_utils.base.tensors import read_safetensors
+from sslauth_utils.base.tensors import describe, read_safetensors
 from sslauth_utils.images.identity import weights_path, weights_sha256
 from sslauth_utils.images.load import load_images
 from sslauth_utils.models import simclr
@@ -59,7 +58,7 @@ def pretrained_encoder(
         )  # fmt: skip
 
     folder = find_or_make(profile, f"encoder-{scenario}-s{seed}", encoder_ingredients(scenario, seed, settings), make)
-    return load_encoder(folder / "encoder.safetensors"), read_json(folder / "encoder.json")
+    return load_encoder(folder / "encoder.safetensors"), describe(folder / "encoder.safetensors")
 
 
 def untrained_encoder(settings: Settings, seed: int) -> Encoder:

@@ -8,7 +8,7 @@ from torch import nn
 from sslauth_utils.attacks.fine_tune import FineTuneSettings, continue_simclr, fine_tune, refresh_batch_norm
 from sslauth_utils.base.checks import check_choice
 from sslauth_utils.base.device import pick_device
-from sslauth_utils.base.files import read_json
+from sslauth_utils.base.tensors import describe
 from sslauth_utils.images.load import Images, load_images
 from sslauth_utils.models.encoders import Encoder, load_encoder, save_encoder
 from sslauth_utils.models.features import encode
@@ -92,7 +92,7 @@ def fine_tuned_encoder(
     ingredients = Ingredients(__name__, used, data, made_from)
     kind = f"tuned-{method.replace(' ', '-')}-{rate:g}-{scenario}-s{seed}"
     folder = find_or_make(profile, kind, ingredients, make)
-    facts = read_json(folder / "encoder.json") | {"key_features": KeyFeatures(folder).load()}
+    facts = describe(folder / "encoder.safetensors") | {"key_features": KeyFeatures(folder).load()}
     return load_encoder(folder / "encoder.safetensors"), facts
 
 
