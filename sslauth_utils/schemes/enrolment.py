@@ -50,9 +50,9 @@ def enrol(
         The record. Its `encoder_sha256` is None if the encoder has no weights to hash (`sha256_weights`).
 
     Raises:
-        UserError: no keys, keys of another shape, type or range, tau out of range, or an encoder that fails on the
-            keys, gives NaN or no (N, D) tensor, gives the same features for all keys, is not deterministic, or gives
-            features that depend on the other images in the batch.
+        UserError: no keys, keys of another shape, type or range or all the same, tau out of range, or an encoder that
+            fails on the keys, gives NaN or no (N, D) tensor, gives the same features for all keys, is not
+            deterministic, or gives features that depend on the other images in the batch.
 
     Warns:
         UserWarning: some keys are the same image.
@@ -61,14 +61,11 @@ def enrol(
     if not 0 < tau < 1:
         raise UserError(f"tau is a similarity strictly between 0 and 1, not {tau}; the paper's 99.5 % is 0.995.")
     if keys.dtype != torch.uint8:
-        keys = (keys * 255).round().to(torch.uint8)
+        keys = (keys.float() * 255).round().to(torch.uint8)
     features = encode(encoder, keys)
+    _check_keys_differ(keys)
     _check_tells_keys_apart(features)
     _check_repeatable(encoder, keys, features, tau)
-    different = len(keys.unique(dim=0))
-    if different < len(keys):
-        said = f"Only {different} of the {len(keys)} key samples are different images; choose others for the repeats."
-        warnings.warn(said, stacklevel=2)
     targets = key_targets(keys, size)
     device, _ = where_it_computes(encoder)
     generators = {}
@@ -79,6 +76,15 @@ def enrol(
         if history is not None:
             history += rows
     return Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
+
+
+def _check_keys_differ(keys: Tensor) -> None:
+    different = len(keys.unique(dim=0))
+    if different == 1 < len(keys):
+        raise UserError(f"All {len(keys)} key samples are the same image; choose different ones.")
+    if different < len(keys):
+        said = f"Only {different} of the {len(keys)} key samples are different images; choose others for the repeats."
+        warnings.warn(said, stacklevel=4)  # at the caller of `enrol`, past its decorator
 
 
 def _check_tells_keys_apart(features: Tensor) -> None:
@@ -96,8 +102,8 @@ def _check_tells_keys_apart(features: Tensor) -> None:
 def _check_repeatable(encoder: nn.Module, keys: Tensor, features: Tensor, tau: float) -> None:
     """Refuse an encoder whose features of the same keys are others the next time, or among other images.
 
-    Batch sizes alone move the cosine by 1e-12 (float32) to 1e-5 (bfloat16), and what moves it by more than tau
-    allows would make the intact encoder fail.
+    Batch sizes alone move the cosine by some 1e-13 (ResNets in float32 on a CPU); `REPEATABLE` leaves room for 16 bits
+    and other kernels. What moves it by more than tau allows would make the intact encoder fail.
     """
     allowed = min(REPEATABLE, 1 - tau)
 

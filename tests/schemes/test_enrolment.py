@@ -75,9 +75,16 @@ def test_keys_out_of_range_are_told_and_never_clamped(encoder, keys, use):
 
 
 def test_repeated_keys_are_told(encoder, keys):
-    with pytest.warns(UserWarning, match="Only 8 of the 10 key samples are different images"):
+    with pytest.warns(UserWarning, match="Only 8 of the 10 key samples are different images") as told:
         made = enrol(encoder, torch.cat([keys, keys[:2]]), ())
-    assert len(made.keys) == 10
+    assert len(made.keys) == 10 and told[0].filename == __file__
+    with pytest.raises(UserError, match="All 8 key samples are the same image"):
+        enrol(encoder, keys[:1].expand(8, -1, -1, -1), ())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_float_keys_of_any_type_are_stored_as_the_nearest_pixels(encoder, keys, dtype):
+    assert torch.equal(enrol(encoder, (keys.double() / 255).to(dtype), ()).keys, keys)
 
 
 def test_the_record_does_not_change_with_the_keys_it_was_given(encoder, keys):
