@@ -6,7 +6,9 @@ fragile check must not be broken by its own arithmetic.
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -61,17 +63,120 @@ def autocast(device: torch.device) -> Iterator[None]:
 def strict_arithmetic() -> Iterator[None]:
     """Context in which features and scores are computed: float32, no TF32, deterministic kernels.
 
-    No gradients either. The previous settings come back at the end.
+    No gradients either, and no inference mode: what a module caches meanwhile can be trained with afterwards. The
+    switches are PyTorch's own, for all threads: they come back, exactly, when the last thread has left.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic)
-    cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, False, True
+    with (
+        _strict_switches(),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else contextlib.nullcontext(),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Context in which new tensors are ordinary float32 ones on the CPU that gradients may flow through.
+
+    Whatever the caller has chosen: inference mode, no gradients, another default type or device.
+    """
+    dtype = torch.get_default_dtype()
+    if dtype != torch.float32:  # the default type is for all threads: left alone where it is right
+        torch.set_default_dtype(torch.float32)
+    elsewhere = torch.get_default_device().type != "cpu"  # a default device slows every call: none where not needed
     try:
         with (
-            torch.inference_mode(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else contextlib.nullcontext(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.device("cpu") if elsewhere else contextlib.nullcontext(),
         ):
             yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
+
+
+_LOCK = threading.Lock()
+_inside, _before = 0, None
+
+
+@contextlib.contextmanager
+def _strict_switches() -> Iterator[None]:
+    global _inside, _before
+    with _LOCK:
+        before = _read_switches()
+        _before = before if _inside == 0 else _before
+        _inside += 1
+        _put_switches(_STRICT)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _inside -= 1
+            if _inside == 0:
+                _put_switches(_before)
+
+
+class _Switches(NamedTuple):
+    """PyTorch's switches: the two of cuDNN, the old ones for TF32, and the new precisions by place."""
+
+    benchmark: bool
+    deterministic: bool
+    matmul: str
+    cudnn_tf32: bool
+    everywhere: str
+    cuda: str
+    mkldnn: str
+    operations: tuple[str, ...]
+
+
+def _operations() -> tuple[object, ...]:
+    backends = torch.backends
+    return (
+        backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
+        backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn,
+    )  # fmt: skip
+
+
+_STRICT = _Switches(False, True, "highest", False, "none", "none", "none", ("ieee",) * 6)
+
+
+def _put_precisions(switches: _Switches) -> None:
+    torch.backends.mkldnn.set_flags(_fp32_precision=switches.mkldnn)  # its attribute would set `everywhere`
+    torch.backends.cudnn.fp32_precision = switches.cuda
+    torch.backends.fp32_precision = switches.everywhere
+    for operation, precision in zip(_operations(), switches.operations, strict=True):
+        operation.fp32_precision = precision
+
+
+def _put_switches(switches: _Switches) -> None:
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark, cudnn.deterministic = switches.benchmark, switches.deterministic
+    torch.set_float32_matmul_precision(switches.matmul)  # the old switches set new ones too, so they go first
+    cudnn.allow_tf32 = switches.cudnn_tf32
+    _put_precisions(switches)
+
+
+def _read_switches() -> _Switches:
+    """The switches as they are; reading changes the precisions.
+
+    An operation without a precision of its own shows the one of its place, and the old switches refuse to be read
+    where the new ones say something else: so the new ones are set aside in turn.
+    """
+    backends = torch.backends
+    everywhere, backends.fp32_precision = backends.fp32_precision, "none"
+    cuda, backends.cudnn.fp32_precision = backends.cudnn.fp32_precision, "none"
+    mkldnn = backends.mkldnn.fp32_precision
+    backends.mkldnn.set_flags(_fp32_precision="none")
+    operations = tuple(operation.fp32_precision for operation in _operations())
+    _put_precisions(_STRICT)
+    try:
+        cudnn_tf32 = backends.cudnn.allow_tf32
+    except RuntimeError:  # it says yes, and the precisions just set say no
+        cudnn_tf32 = True
+    matmul = torch.get_float32_matmul_precision()
+    return _Switches(
+        backends.cudnn.benchmark, backends.cudnn.deterministic, matmul, cudnn_tf32, everywhere, cuda, mkldnn, operations
+    )

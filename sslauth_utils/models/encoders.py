@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
-from sslauth_utils.base.checks import check_choice, check_whole
+from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import eval_mode, failures_told, where_it_computes
 from sslauth_utils.models.resnet import BLOCKS, STEMS, ResNet
+from sslauth_utils.models.weights import sha256_weights
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -30,14 +33,17 @@ class Encoder(nn.Module):
     Attributes:
         feature_dim: D, the length of a feature vector.
         config: what `build_encoder` or `library_encoder` was called with, for the file.
+
+    Raises:
+        UserError: mean or std that are not one number or three, or out of range.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         feature_dim: int,
-        mean: Sequence[float] = NO_MEAN,
-        std: Sequence[float] = NO_STD,
+        mean: float | Sequence[float] = NO_MEAN,
+        std: float | Sequence[float] = NO_STD,
         config: dict[str, Any] | None = None,
     ):
         super().__init__()
@@ -45,24 +51,53 @@ class Encoder(nn.Module):
         self.feature_dim = feature_dim
         self.config = config or {}
         # Buffers, not constants: a changed normalisation changes the features, so the hash must see it.
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        for name, value in zip(("mean", "std"), pixel_stats(mean, std), strict=True):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32, device="cpu").view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features, shape (N, D), of RGB pixels in [0, 1], shape (N, 3, H, W)."""
         return self.backbone((pixels - self.mean) / self.std)
 
     def sha256(self) -> str:
-        """SHA-256 of all weights and buffers in canonical form (`tensors.sha256_tensors`)."""
-        return tensors.sha256_tensors(self.state_dict())
+        """SHA-256 of all weights and buffers in canonical form, whatever wraps them (`sha256_weights`).
+
+        Raises:
+            UserError: there are no weights to hash, or some lie outside the state dict.
+        """
+        return sha256_weights(self)
+
+
+def pixel_stats(
+    mean: float | Sequence[float], std: float | Sequence[float]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and std as three numbers each, of the red, green and blue channel; one number stands for all three.
+
+    Raises:
+        UserError: not one or three numbers, a mean outside [0, 1] (0..255 units, say), or a std that is not above 0.
+    """
+    found = []
+    for what, given in (("mean", mean), ("std", std)):
+        try:
+            numbers = torch.as_tensor(given, dtype=torch.float64, device="cpu").flatten().tolist()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"The pixels' {what} must be one number or three, not {given!r}.") from error
+        if len(numbers) not in (1, 3):
+            raise UserError(f"The pixels' {what} must be one number or three, not {len(numbers)}.")
+        for number in numbers:
+            if what == "mean":
+                check_number("The pixels' mean, in units of the [0, 1] range,", number, 0, 1)
+            else:
+                check_number("The pixels' std, in units of the [0, 1] range,", number, 0, above=True)
+        found.append(tuple(3 * numbers if len(numbers) == 1 else numbers))
+    return found[0], found[1]
 
 
 def build_encoder(
     arch: str = "resnet18",
     width: int = 64,
     stem: str = "cifar",
-    mean: Sequence[float] = CIFAR10_MEAN,
-    std: Sequence[float] = CIFAR10_STD,
+    mean: float | Sequence[float] = CIFAR10_MEAN,
+    std: float | Sequence[float] = CIFAR10_STD,
 ) -> Encoder:
     """A ResNet encoder with random weights from PyTorch's global generator.
 
@@ -71,47 +106,54 @@ def build_encoder(
         width: channels of the first stage; 64 is He et al.'s. D is 8 x width (32 x for resnet50).
         stem: cifar (3x3 convolution, no pooling), strided (the same with stride 2) or imagenet (7x7 stride 2,
             max-pooling).
-        mean, std: pixel normalisation per channel, in units of the [0, 1] range.
+        mean, std: pixel normalisation per channel, in units of the [0, 1] range; one number stands for all three.
 
     Raises:
-        UserError: unknown architecture or stem, or a width below 1.
+        UserError: unknown architecture or stem, a width below 1, or a mean or std out of range.
     """
     if arch not in BLOCKS:
         raise UserError(f"Unknown architecture {arch!r}; use {', '.join(BLOCKS)}, or library_encoder for others.")
     check_choice("The stem", stem, STEMS)
     check_whole("The width", width, 1)
+    mean, std = pixel_stats(mean, std)
     backbone = ResNet(arch, width, stem)
     config = {"arch": arch, "width": width, "stem": stem, "mean": list(mean), "std": list(std)}
     return Encoder(backbone, backbone.feature_dim, mean, std, config)
 
 
-def wrap(module: nn.Module, size: int = 32, mean: Sequence[float] = NO_MEAN, std: Sequence[float] = NO_STD) -> Encoder:
+def wrap(
+    module: nn.Module, size: int = 32, mean: float | Sequence[float] = NO_MEAN, std: float | Sequence[float] = NO_STD
+) -> Encoder:
     """Any module that maps (N, 3, H, W) to (N, D), as an `Encoder`.
 
     Args:
-        module: the reader's own network; it must return one vector an image.
+        module: the reader's own network, on its device, in its type, every part in its mode; it must return one
+            vector an image.
         size: height and width of the probe image with which D is found.
-        mean, std: pixel normalisation; the default leaves [0, 1] pixels as they are.
+        mean, std: pixel normalisation, one number or three; the default leaves [0, 1] pixels as they are.
 
     Raises:
-        UserError: the module does not return a (N, D) tensor.
+        UserError: the module fails on images of this size, or does not return a (N, D) tensor.
     """
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        features = module(torch.zeros(2, 3, size, size))
-    module.train(training)
+    check_whole("The size", size, 1)
+    device, dtype = where_it_computes(module)
+    with eval_mode(module), strict_arithmetic():
+        probe = torch.zeros(2, 3, size, size, dtype=dtype, device=device)
+        with failures_told(tuple(probe.shape)):
+            features = module(probe)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise UserError(
             f"The encoder returned {shape} for 2 images; it must return a tensor of shape (2, D): "
             "pool its feature map and drop its classifier."
         )
-    return Encoder(module, features.shape[1], mean, std)
+    encoder = Encoder(module, features.shape[1], mean, std)
+    encoder.mean, encoder.std = encoder.mean.to(device, dtype), encoder.std.to(device, dtype)
+    return encoder
 
 
 def library_encoder(
-    name: str, size: int = 224, mean: Sequence[float] = NO_MEAN, std: Sequence[float] = NO_STD
+    name: str, size: int = 224, mean: float | Sequence[float] = NO_MEAN, std: float | Sequence[float] = NO_STD
 ) -> Encoder:
     """A torchvision or timm model without its classifier, random weights.
 
@@ -121,7 +163,8 @@ def library_encoder(
         size: side of the images that it takes.
 
     Raises:
-        UserError: unknown library or model, or a model with no single vector an image.
+        UserError: unknown library or model, a model that takes no images of this size, or one with no single vector
+            an image.
     """
     library, _, model = name.partition(":")
     try:
@@ -133,8 +176,11 @@ def library_encoder(
                 raise UserError(f"torchvision has no model {model!r} for classification.")
             module = models.get_model(model, weights=None)
             for head in ("fc", "classifier", "head", "heads"):
-                if isinstance(getattr(module, head, None), nn.Module):
-                    setattr(module, head, nn.Identity())
+                old = getattr(module, head, None)
+                if isinstance(old, nn.Module):
+                    # A head that itself makes vectors of a feature map keeps all but its last layer.
+                    pools = isinstance(old, nn.Sequential) and any(isinstance(layer, nn.Flatten) for layer in old)
+                    setattr(module, head, old[:-1] if pools else nn.Identity())
                     break
         elif library == "timm":
             import timm  # here, because it takes a second and few notebooks need it
@@ -146,34 +192,62 @@ def library_encoder(
         if isinstance(error, UserError):
             raise
         raise UserError(f"{library} has no model {model!r} ({error}).") from error
+    mean, std = pixel_stats(mean, std)
     encoder = wrap(module, size, mean, std)
     encoder.config = {"library": name, "size": size, "mean": list(mean), "std": list(std)}
     return encoder
 
 
+#: first names of what classification and pre-training put on top of a backbone, or keep beside it
+HEADS = {
+    "fc", "head", "heads", "head_dist", "classifier",
+    "projector", "projection", "projection_head", "contrastive_head", "predictor", "prototypes",
+    "momentum_backbone", "momentum_projector", "momentum_predictor", "momentum_prototypes", "momentum_classifier",
+}  # fmt: skip
+
+
 def load_weights(encoder: Encoder, weights: dict[str, Tensor], where: str) -> None:
     """Load named tensors into the backbone, or into the whole encoder, in place.
 
-    A classifier that the encoder has dropped (``fc.*``) may be left over; anything
-    else missing or left over is an error.
+    Names may be those of the whole encoder, of its backbone, or of its backbone behind ``backbone.`` (with a
+    projector beside it). Heads that the encoder does not have (``fc.*``, ``head.*``, ``projector.*``, ...) may be
+    left over; anything else missing or left over is an error.
 
     Raises:
         UserError: names or shapes do not fit; `where` tells the user which file.
     """
-    target = encoder if any(name.startswith("backbone.") for name in weights) else encoder.backbone
-    weights = {name: value for name, value in weights.items() if not name.startswith(("fc.", "classifier."))}
-    own = target.state_dict()
-    absent = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
-    extra = [name for name in weights if name not in own]
-    bad = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if absent or extra or bad:
+    prefix = "backbone."
+    choices: list[tuple[nn.Module, dict[str, Tensor]]] = [(encoder.backbone, weights)]
+    if any(name.startswith(prefix) for name in weights):
+        # Others' names first: what fits both is the whole encoder.
+        inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        rest = {name: value for name, value in weights.items() if not name.startswith(prefix)}
+        choices = [(encoder, weights), (encoder.backbone, {**rest, **inner}), *choices]
+    if not weights.keys() & {"mean", "std"}:
+        choices = choices[1:] + choices[:1]
+    misfits = [_misfits(target.state_dict(), named) for target, named in choices]
+    best = min(range(len(choices)), key=lambda index: sum(map(len, misfits[index].values())))
+    if any(misfits[best].values()):
         first = "; ".join(
             f"{what} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-            for what, names in (("missing", absent), ("unknown", extra), ("wrong shape in", bad))
+            for what, names in misfits[best].items()
             if names
         )
         raise UserError(f"The weights in {where} do not fit this encoder ({first}); check architecture and width.")
-    target.load_state_dict(weights, strict=False)
+    target, named = choices[best]
+    own = target.state_dict()
+    target.load_state_dict({name: value for name, value in named.items() if name in own}, strict=False)
+
+
+def _misfits(own: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps `weights` from being loaded where `own` is: names by what is wrong with them."""
+    given = {name: value for name, value in weights.items() if name in own or name.split(".")[0] not in HEADS}
+    both = [name for name in own if name in given and isinstance(own[name], Tensor)]
+    return {
+        "missing": [name for name in own if name not in given and not name.endswith("num_batches_tracked")],
+        "unknown": [name for name in given if name not in own],
+        "wrong shape in": [name for name in both if own[name].shape != given[name].shape],
+    }
 
 
 def save_encoder(encoder: Encoder, path: Path, **facts: Any) -> None:
@@ -187,7 +261,7 @@ def save_encoder(encoder: Encoder, path: Path, **facts: Any) -> None:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """Read an encoder that `save_encoder` wrote, in eval mode.
+    """Read an encoder that `save_encoder` wrote, in eval mode, its weights in the types of the file.
 
     Raises:
         UserError: missing, damaged or changed file, or a pickle.
@@ -203,6 +277,13 @@ def load_encoder(path: Path) -> Encoder:
             raise UserError(f"{path} does not say which architecture the weights are of.")
     except TypeError as error:
         raise UserError(f"{path} describes an encoder that this version does not know ({error}).") from error
+    for name, own in encoder.state_dict(keep_vars=True).items():
+        stored = weights.get(name)
+        if stored is not None and isinstance(own, Tensor) and own.is_floating_point() and stored.is_floating_point():
+            own.data = own.data.to(stored.dtype)
     load_weights(encoder, weights, str(path))
-    encoder.load_state_dict(weights)
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not hold a whole encoder ({' '.join(str(error).split())}).") from error
     return encoder.eval()

@@ -1,5 +1,13 @@
 """Features of stored images, in strict arithmetic, and what every answer of an encoder must be."""
 
+import contextlib
+import itertools
+import math
+import threading
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,12 +16,14 @@ from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 
 
-def encode(encoder: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
+def encode(encoder: nn.Module, images: Tensor | np.ndarray, batch_size: int = 100) -> Tensor:
     """Features of stored images in strict float32 (no TF32, no autocast, eval mode).
+
+    Several threads may encode with one encoder at once.
 
     Args:
         encoder: maps (N, 3, H, W) in [0, 1] to (N, D); it stays on its device, every module in its mode.
-        images: uint8 (N, 3, H, W), or float in [0, 1].
+        images: uint8 (N, 3, H, W), whole numbers from 0 to 255, or float in [0, 1] (`as_pixels`).
         batch_size: images at once. Fixed by default, because kernels chosen by batch
             size differ in the last bits.
 
@@ -21,27 +31,126 @@ def encode(encoder: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
         float32 (N, D) on the CPU.
 
     Raises:
-        UserError: no images, or features that are not a finite (N, D) tensor.
+        UserError: no images, pixels of another range or type, an encoder that fails on them, or features that are
+            not a finite (N, D) tensor.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-        raise UserError(f"Images to encode must have shape (N, 3, H, W) with N at least 1, not {tuple(images.shape)}.")
-    first = next(encoder.parameters(), None)
-    device = first.device if first is not None else torch.device("cpu")
-    dtype = first.dtype if first is not None else torch.float32
-    modes = [(module, module.training) for module in encoder.modules()]  # a reader may have frozen some of them
-    encoder.eval()
-    try:
-        with strict_arithmetic():
-            parts = []
-            for batch in images.split(batch_size):
-                pixels = batch.to(device)
-                pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    images = as_pixels(images, "Images to encode")
+    device, dtype = where_it_computes(encoder)
+    with eval_mode(encoder), strict_arithmetic():
+        parts = []
+        for batch in images.split(batch_size):
+            pixels = batch.to(device)
+            pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.clone()
+            with failures_told(tuple(batch.shape)):
                 parts.append(encoder(pixels.to(dtype)))
-            features = check_features(torch.cat(parts), len(images)).float().cpu()
+        with failures_told(tuple(images.shape)):
+            features = torch.cat(parts) if all(isinstance(part, Tensor) for part in parts) else parts[0]
+        return check_features(features, len(images)).float().cpu()
+
+
+def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
+    """Images as every public function takes them: uint8, or float in [0, 1].
+
+    Args:
+        images: (N, 3, H, W), a tensor or a numpy array; uint8, another whole-number type with values from 0 to 255
+            (a list from JSON becomes int64), or float in [0, 1].
+        what: begins the sentence of an error.
+
+    Returns:
+        uint8 for whole numbers, else the floats as they are; a numpy array's numbers are copied.
+
+    Raises:
+        UserError: no images, another shape, type or range, or pixels that are not finite.
+    """
+    if isinstance(images, np.ndarray):
+        try:
+            native = np.array(images, dtype=images.dtype.newbyteorder("="), order="C")
+            images = torch.from_numpy(native)
+        except TypeError as error:
+            raise UserError(f"{what} must be of type uint8 or float, not {images.dtype}.") from error
+    if not isinstance(images, Tensor):
+        raise UserError(f"{what} must be a tensor or a numpy array, not {type(images).__name__}.")
+    if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
+        raise UserError(f"{what} must have shape (N, 3, H, W) with N at least 1, not {tuple(images.shape)}.")
+    if images.dtype == torch.uint8:
+        return images
+    kind = str(images.dtype).removeprefix("torch.")
+    if images.dtype not in _WHOLE and images.dtype not in _FLOATS:
+        raise UserError(f"{what} must be of type uint8 or float, not {kind}.")
+    if images.dtype in _WHOLE:
+        images = images.long()  # not every whole-number type can be compared
+    low, high = (value.item() for value in images.aminmax())
+    if images.dtype not in _FLOATS:
+        if not 0 <= low <= high <= 255:
+            raise UserError(f"{what} of whole numbers must lie in 0 to 255, but these go from {low} to {high}.")
+        return images.to(torch.uint8)
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise UserError(f"{what} have NaN or infinite pixels.")
+    if not 0 <= low <= high <= 1:
+        advice = "divide them by 255" if low >= 0 and high <= 255 else "normalisation is the encoder's own"
+        raise UserError(
+            f"{what} of type {kind} must lie in [0, 1], but these go from {low:g} to {high:g}: {advice}, or hand over "
+            "uint8."
+        )
+    return images
+
+
+_WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64}
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
+
+def where_it_computes(encoder: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and type of the encoder's first float parameter, or buffer; the CPU and float32 if there is none."""
+    for tensor in itertools.chain(encoder.parameters(), encoder.buffers()):
+        if tensor.dtype in _FLOATS:
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32
+
+
+@contextlib.contextmanager
+def failures_told(shape: tuple[int, ...]) -> Iterator[None]:
+    """Turns what an encoder raises on images of `shape` into one sentence; out of memory stays what it is."""
+    try:
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".;, ")
+        raise UserError(
+            f"The encoder fails on images of shape {shape} ({reason}); does it take images of this size?"
+        ) from error
+
+
+_MODES_LOCK = threading.Lock()
+#: how many are encoding with a module just now, and the mode that it goes back to
+_modes: weakref.WeakKeyDictionary[nn.Module, tuple[int, bool]] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def eval_mode(encoder: nn.Module) -> Iterator[None]:
+    """Context with every module of `encoder` in eval mode; each goes back to its own mode afterwards.
+
+    A reader may have frozen some of them, and other threads may be encoding with some: the first one in switches
+    a module, the last one out switches it back.
+    """
+    modules = [module for module in encoder.modules() if hasattr(module, "training")]  # frozen TorchScript has none
+    with _MODES_LOCK:
+        for module in modules:
+            users, mode = _modes.get(module, (0, module.training))
+            _modes[module] = users + 1, mode
+        for module in modules:  # only now: a wrapper may show the mode of what it wraps
+            if module.training:
+                module.training = False
+    try:
+        yield
     finally:
-        for module, training in modes:
-            module.training = training
-    return features
+        with _MODES_LOCK:
+            for module in modules:
+                users, mode = _modes.pop(module)
+                if users > 1:
+                    _modes[module] = users - 1, mode
+                elif module.training != mode:
+                    module.training = mode
 
 
 def check_features(features: Tensor, count: int, width: int | None = None, whose: str = "The encoder") -> Tensor:

@@ -1,24 +1,32 @@
 """Enrolment (§4, Fig. 3): the trusted party makes its record of an encoder, once."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import encode, normalise
+from sslauth_utils.models.features import as_pixels, encode, normalise, where_it_computes
+from sslauth_utils.models.weights import known_sha256
 from sslauth_utils.schemes.generator import key_targets, train_generator
 from sslauth_utils.schemes.record import Record, check_tau
+from sslauth_utils.schemes.similarity import cosine
 
 #: "we have established a stringent similarity threshold of 99.5%" (§5.1)
 PAPER_TAU = 0.995
+#: how far the cosine of one key's features may lie from 1 between two honest runs
+REPEATABLE = 1e-4
+#: key samples in a batch when enrolment looks whether batches matter
+OTHER_BATCH = 7
 
 
+@torch.inference_mode(False)
 def enrol(
     encoder: nn.Module,
-    keys: Tensor,
+    keys: Tensor | np.ndarray,
     objectives: Iterable[str] = ("min",),
     tau: float = PAPER_TAU,
     size: int = 32,
@@ -32,24 +40,33 @@ def enrol(
 
     Args:
         encoder: the original, trusted encoder.
-        keys: uint8 (N, 3, H, W), or float in [0, 1] that is then stored as uint8.
+        keys: uint8 (N, 3, H, W), other whole numbers from 0 to 255, or float in [0, 1] that is then stored as uint8.
         objectives: which generators to train; () for DCmp alone, which takes no training.
         tau: similarity in (0, 1) that every key must exceed.
         size, depth, steps, learning_rate, seed: of the generators (`train_generator`).
         history: if given, the generators' training rows are appended.
 
+    Returns:
+        The record. Its `encoder_sha256` is None if the encoder has no weights to hash (`sha256_weights`).
+
     Raises:
-        UserError: no keys, keys of another shape, tau out of range, or an encoder
-            that gives NaN or no (N, D) tensor.
+        UserError: no keys, keys of another shape, type or range or all the same, tau out of range, or an encoder that
+            fails on the keys, gives NaN or no (N, D) tensor, gives the same features for all keys, is not
+            deterministic, or gives features that depend on the other images in the batch.
+
+    Warns:
+        UserWarning: some keys are the same image.
     """
-    if keys.ndim != 4 or keys.shape[1] != 3 or len(keys) == 0:
-        raise UserError(f"Key samples must have shape (N, 3, H, W) with N at least 1, not {tuple(keys.shape)}.")
+    keys = as_pixels(keys, "Key samples").clone()
     tau = check_tau(tau)
     if keys.dtype != torch.uint8:
-        keys = (keys.clamp(0, 1) * 255).round().to(torch.uint8)
+        keys = (keys.float() * 255).round().to(torch.uint8)
     features = encode(encoder, keys)
+    _check_keys_differ(keys)
+    _check_tells_keys_apart(features)
+    _check_repeatable(encoder, keys, features, tau)
     targets = key_targets(keys, size)
-    device = next(encoder.parameters(), features).device
+    device, _ = where_it_computes(encoder)
     generators = {}
     for objective in objectives:
         generators[objective], rows = train_generator(
@@ -57,4 +74,49 @@ def enrol(
         )
         if history is not None:
             history += rows
-    return Record(keys.cpu(), features, generators, tau, tensors.sha256_tensors(encoder.state_dict()), device)
+    return Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
+
+
+def _check_keys_differ(keys: Tensor) -> None:
+    different = len(keys.unique(dim=0))
+    if different == 1 < len(keys):
+        raise UserError(f"All {len(keys)} key samples are the same image; choose different ones.")
+    if different < len(keys):
+        said = f"Only {different} of the {len(keys)} key samples are different images; choose others for the repeats."
+        warnings.warn(said, stacklevel=4)  # at the caller of `enrol`, past its decorator
+
+
+def _check_tells_keys_apart(features: Tensor) -> None:
+    """Refuse features (N, D) that are zero, or of one direction, for all keys: any such encoder would pass."""
+    if not features.any():
+        raise UserError("The encoder gives zero features for all key samples; such a record tells no encoders apart.")
+    directions = normalise(features.double())
+    if len(features) > 1 and (directions - directions[0]).abs().max() <= 1e-6:
+        raise UserError(
+            f"The encoder gives the same features, up to scale, for all {len(features)} key samples; "
+            "such a record tells no encoders apart."
+        )
+
+
+def _check_repeatable(encoder: nn.Module, keys: Tensor, features: Tensor, tau: float) -> None:
+    """Refuse an encoder whose features of the same keys are others the next time, or among other images.
+
+    Batch sizes alone move the cosine by some 1e-13 (ResNets in float32 on a CPU); `REPEATABLE` leaves room for 16 bits
+    and other kernels. What moves it by more than tau allows would make the intact encoder fail.
+    """
+    allowed = min(REPEATABLE, 1 - tau)
+
+    def moved(again: Tensor) -> float:
+        return 1 - cosine(features, again).min().item()
+
+    if (distance := moved(encode(encoder, keys))) > allowed:
+        raise UserError(
+            f"The encoder is not deterministic: the same key samples give features of cosine {1 - distance:.6f} the "
+            "second time, so the intact encoder would fail; switch off its dropout, masking or noise."
+        )
+    others = torch.cat([255 - keys[:1], keys])  # one image more, so that every key has other neighbours
+    if (distance := moved(encode(encoder, others, OTHER_BATCH)[1:])) > allowed:
+        raise UserError(
+            f"The encoder's features depend on the batch: in other batches they have cosine {1 - distance:.6f}, so the "
+            "intact encoder could fail; give its batch norm running statistics, or whatever looks across images."
+        )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from sslauth_utils.base.device import autocast
+from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.schemes.similarity import ssim
 
@@ -117,7 +117,7 @@ class Generator(nn.Module):
             raise UserError(f"Latent width and depth must be at least 1, not {latent} and {depth}.")
         self.config = {"latent": latent, "size": size, "depth": depth, "seed": seed}
         self.latent, self.depth = latent, depth
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), plain_tensors():
             torch.manual_seed(seed)
             self.format = _Equalized(nn.Linear(latent, 16 * depth))
             self.first = _Equalized(nn.Conv2d(depth, depth, 3, padding=1))
@@ -143,6 +143,7 @@ class Generator(nn.Module):
         return (torch.tanh(self.to_rgb(x).float()) + 1) / 2
 
 
+@plain_tensors()
 def train_generator(
     features: Tensor,
     keys: Tensor,
@@ -187,7 +188,7 @@ def train_generator(
     history: list[dict[str, Any]] = []
     if objective != "ini":
         sign = 1 if objective == "min" else -1
-        features, keys = features.to(device), keys.to(device)
+        features, keys = features.to(device).clone(), keys.to(device).clone()  # never tensors of inference mode
         adam = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.0, 0.99))
         generator.to(memory_format=torch.channels_last)
         progress = tqdm(range(steps), desc=f"G_{objective}", unit="step", mininterval=1)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models.features import encode, normalise
 from sslauth_utils.models.folding import fold_batch_norm
 from sslauth_utils.models.resnet import ResNet
+from sslauth_utils.models.weights import known_sha256
 from sslauth_utils.schemes.precision import round_features
 
 
@@ -28,14 +28,14 @@ class HonestChange:
             16 bits, or folded) or "upload" (features sent with fewer digits).
         name, strength: what and how much.
         respond: key samples uint8 (N, 3, H, W) to float features (N, D).
-        weights_sha256: of the weights that were run.
+        weights_sha256: of the weights that were run; None if they cannot be hashed (`sha256_weights`).
     """
 
     kind: str
     name: str
     strength: str
     respond: Callable[[Tensor], Tensor]
-    weights_sha256: str
+    weights_sha256: str | None
 
 
 def honest_changes(
@@ -48,9 +48,9 @@ def honest_changes(
         repeats: how often to simply run again.
         decimals: places to which L2-normalised features are rounded.
     """
-    original = sha256_tensors(encoder.state_dict())
+    original = known_sha256(encoder)
 
-    def change(kind: str, name: str, strength: object, respond: Callable[[Tensor], Tensor], sha: str = original):
+    def change(kind: str, name: str, strength: object, respond: Callable[[Tensor], Tensor], sha: str | None = original):
         return HonestChange(kind, name, str(strength), respond, sha)
 
     for repeat in range(repeats):
@@ -70,12 +70,12 @@ def honest_changes(
         name = str(dtype).removeprefix("torch.")
         cast = copy.deepcopy(encoder).to(dtype)
         stored = copy.deepcopy(cast).float()
-        sha = sha256_tensors(cast.state_dict())
+        sha = known_sha256(cast)
         yield change("cast", "weights stored as", name, lambda keys, stored=stored: encode(stored, keys), sha)
         yield change("cast", "computed in", name, lambda keys, cast=cast: encode(cast, keys), sha)
     if any(isinstance(module, ResNet) for module in encoder.modules()):
         folded = fold_batch_norm(encoder)
-        sha = sha256_tensors(folded.state_dict())
+        sha = known_sha256(folded)
         yield change("cast", "batch norm folded", "", lambda keys: encode(folded, keys), sha)
 
     for places in decimals:

@@ -39,7 +39,7 @@ class Record:
     features: Tensor
     generators: dict[str, Generator]
     tau: float
-    encoder_sha256: str
+    encoder_sha256: str | None
     device: torch.device | str = "cpu"
 
     def challenge(self) -> Tensor:
@@ -136,8 +136,9 @@ def _record(content: dict[str, Tensor], meaning: dict[str, Any]) -> Record:
     if meaning.get("scheme", SCHEME) != SCHEME:
         raise UserError(f"it is of the scheme {meaning['scheme']!r}, not {SCHEME}.")
     tau, encoder_sha256 = check_tau(meaning["tau"]), meaning["encoder_sha256"]
-    if not isinstance(encoder_sha256, str) or not re.fullmatch("[0-9a-f]{64}", encoder_sha256):
-        raise UserError(f"encoder_sha256 must be 64 hexadecimal digits, not {encoder_sha256!r}.")
+    digits = isinstance(encoder_sha256, str) and re.fullmatch("[0-9a-f]{64}", encoder_sha256)
+    if encoder_sha256 is not None and not digits:
+        raise UserError(f"encoder_sha256 must be 64 hexadecimal digits, or none, not {encoder_sha256!r}.")
     if not isinstance(meaning["generators"], dict):
         raise UserError(f"generators must map objectives to settings, not be {meaning['generators']!r}.")
     keys, features = (content.pop(name, torch.empty(0)) for name in ("keys", "features"))

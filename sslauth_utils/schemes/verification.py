@@ -9,6 +9,7 @@ report.passed                              # True only if every key passes
 
 from torch import Tensor, nn
 
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.models.features import check_features, encode, normalise
 from sslauth_utils.schemes.precision import round_features
 from sslauth_utils.schemes.record import Record, check_tau
@@ -21,7 +22,7 @@ def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, norma
 
     Args:
         encoder: the encoder to be verified.
-        keys: the challenge, uint8 (N, 3, H, W).
+        keys: the challenge, uint8 (N, 3, H, W); other whole numbers from 0 to 255 or floats in [0, 1] will do.
         decimals: round each number to so many decimal places (§5.4), None for not at all.
         normalised: divide each feature by its L2 norm before rounding. Irrelevant for
             the cosine, decisive for rounding: raw features of large norm make "2
@@ -29,12 +30,16 @@ def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, norma
 
     Returns:
         float32 (N, D).
+
+    Raises:
+        UserError: keys of another shape, type or range, or an encoder that fails on them or gives NaN.
     """
     features = encode(encoder, keys)
     features = normalise(features) if normalised else features
     return features if decimals is None else round_features(features, decimals)
 
 
+@plain_tensors()
 def verify(record: Record, response: Tensor, tau: float | None = None, suspect_sha256: str | None = None) -> Report:
     """Compare a response with the record by DCmp and by Trans with each generator.
 
@@ -45,7 +50,7 @@ def verify(record: Record, response: Tensor, tau: float | None = None, suspect_s
         response: the user's features, float (N, D), any positive scale.
         tau: another tolerance than the record's, a similarity in (0, 1).
         suspect_sha256: hash of the suspect's weights where they can be read
-            (`Encoder.sha256`); adds the SHA-256 line.
+            (`Encoder.sha256`); adds the SHA-256 line, if the record has a hash too.
 
     Raises:
         UserError: a short, wide or non-finite response, or tau out of range.
@@ -57,5 +62,6 @@ def verify(record: Record, response: Tensor, tau: float | None = None, suspect_s
         after = record.images(objective, response)
         similarity = ssim(before.double(), after.double(), data_range=1.0)
         results.append(SchemeResult(scheme_name(objective), similarity, tau))
-    equal = None if suspect_sha256 is None else suspect_sha256 == record.encoder_sha256
+    known = suspect_sha256 is not None and record.encoder_sha256 is not None
+    equal = suspect_sha256 == record.encoder_sha256 if known else None
     return Report(results, equal)

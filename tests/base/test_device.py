@@ -1,9 +1,11 @@
 """Devices: the one asked for or a sentence, and strict arithmetic that leaves nothing behind."""
 
 import os
+import threading
 
 import pytest
 import torch
+from torch import nn
 
 from sslauth_utils.base import device
 from sslauth_utils.base.errors import UserError
@@ -116,3 +118,112 @@ def test_strict_arithmetic_keeps_no_gradients():
     with device.strict_arithmetic():
         assert not (2 * weight).requires_grad
     assert (2 * weight).requires_grad
+
+
+OPERATIONS = [
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,
+    torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn,
+]  # fmt: skip
+
+
+def precisions():
+    return [torch.backends.fp32_precision, *(operation.fp32_precision for operation in OPERATIONS)]
+
+
+def _put(place, value):
+    place.fp32_precision = value
+
+
+#: ways of choosing float32's precision, old and new, each followed by what it leaves to be read
+CHOICES = {
+    "as PyTorch starts": lambda: None,
+    "everywhere": lambda: _put(torch.backends, "tf32"),
+    "matrices": lambda: _put(torch.backends.cuda.matmul, "tf32"),
+    "convolutions": lambda: _put(torch.backends.cudnn.conv, "ieee"),
+    "on the CPU": lambda: _put(torch.backends.mkldnn.matmul, "bf16"),
+    "old, medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "old, high": lambda: torch.set_float32_matmul_precision("high"),
+    "old, no TF32": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+}
+
+
+@pytest.fixture(params=CHOICES)
+def chosen(request):
+    """A reader's choice; the tests' own precisions come back afterwards."""
+    before = device._read_switches()
+    device._put_switches(before)
+    CHOICES[request.param]()
+    yield
+    device._put_switches(before)
+
+
+def _asked(question):
+    try:
+        return question()
+    except RuntimeError as error:
+        return str(error)
+
+
+def _all_that_can_be_read():
+    questions = [torch.get_float32_matmul_precision, switches, lambda: torch.backends.cudnn.allow_tf32]
+    return [precisions(), *(_asked(question) for question in questions)]
+
+
+def test_any_way_of_choosing_the_precision_is_set_aside_and_put_back(chosen):
+    before = _all_that_can_be_read()
+    with device.strict_arithmetic():
+        assert precisions() == ["none"] + ["ieee"] * 6 and switches() == [False, False, False, True]
+        assert torch.get_float32_matmul_precision() == "highest"
+        with device.strict_arithmetic():
+            pass
+        assert precisions() == ["none"] + ["ieee"] * 6, "the outer one is still strict"
+    assert _all_that_can_be_read() == before
+
+
+def test_what_follows_the_general_precision_still_follows_it_afterwards(chosen):
+    device._put_switches(device._read_switches()._replace(everywhere="tf32", operations=("none",) * 6))
+    with device.strict_arithmetic():
+        pass
+    assert precisions() == ["tf32"] * 7
+    torch.backends.fp32_precision = "none"
+    assert precisions() == ["none"] * 7
+
+
+def test_the_switches_come_back_when_the_last_thread_has_left(fast_settings):
+    second_inside, first_outside, seen = threading.Event(), threading.Event(), []
+
+    def second():
+        with device.strict_arithmetic():
+            second_inside.set()
+            first_outside.wait(10)
+            seen.append(switches())
+
+    thread = threading.Thread(target=second)
+    with device.strict_arithmetic():
+        thread.start()
+        second_inside.wait(10)
+    first_outside.set()
+    thread.join()
+    assert seen == [[False, False, False, True]] and switches() == fast_settings
+
+
+def test_what_is_made_in_strict_arithmetic_can_be_trained_with():
+    layer = nn.Linear(2, 2)
+    with torch.inference_mode(), device.strict_arithmetic():
+        kept = torch.ones(2)
+    (layer(torch.ones(2)) * kept).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_plain_tensors_are_plain_whatever_the_caller_has_chosen():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            with device.plain_tensors():
+                made = torch.ones(1, requires_grad=True)
+                assert (made.dtype, made.device.type, made.is_inference()) == (torch.float32, "cpu", False)
+                (2 * made).backward()
+            assert torch.ones(1).device.type == "meta" and torch.is_inference_mode_enabled()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

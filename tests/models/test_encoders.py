@@ -110,6 +110,88 @@ def test_a_module_that_gives_no_vectors_is_told(make, found):
         wrap(Made(make))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_of_another_type_is_wrapped_in_it(dtype, pictures):
+    module = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten()).to(dtype)
+    encoder = wrap(module, mean=0.5, std=0.25)
+    assert encoder.mean.dtype == encoder.std.dtype == dtype and encoder.feature_dim == 64
+    assert torch.isfinite(encode(encoder, pictures)).all()
+
+
+def test_a_module_on_another_device_is_wrapped_there():
+    encoder = wrap(nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten()).to("meta"))
+    assert encoder.mean.device.type == encoder.std.device.type == "meta" and encoder.feature_dim == 64
+
+
+def test_a_wrapped_module_keeps_every_mode_and_whatever_the_caller_has_chosen(tiny):
+    module = tiny.backbone.train()
+    module.layer1.eval()
+    before = {name: part.training for name, part in module.named_modules()}
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            encoder = wrap(module)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert encoder.mean.dtype == torch.float32 and encoder.mean.device.type == "cpu"
+    assert {name: part.training for name, part in module.named_modules()} == before
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_one_number_stands_for_three_channels(pictures):
+    one, three = wrap(nn.Flatten(), mean=0.5, std=0.25), wrap(nn.Flatten(), mean=[0.5] * 3, std=torch.full((3,), 0.25))
+    assert torch.equal(encode(one, pictures), encode(three, pictures))
+    built = build_encoder("resnet18", 1, mean=0, std=1)
+    assert built.config["mean"] == [0, 0, 0] and built.mean.shape == (1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("stats", "sentence"),
+    [
+        ({"mean": (0.5, 0.5)}, "The pixels' mean must be one number or three, not 2."),
+        ({"std": "cifar10"}, "The pixels' std must be one number or three, not 'cifar10'."),
+        (
+            {"mean": (123.675, 116.28, 103.53)},
+            "in units of the [0, 1] range, must be a number from 0 on up to 1, not 123",
+        ),
+        ({"std": 0.0}, "std, in units of the [0, 1] range, must be a number above 0, not 0.0."),
+        ({"std": (1, float("nan"), 1)}, "std, in units of the [0, 1] range, must be a number above 0, not nan."),
+    ],
+)
+def test_pixel_normalisation_that_cannot_be_is_told(stats, sentence):
+    for make in (build_encoder, lambda **stats: wrap(nn.Flatten(), **stats)):
+        with pytest.raises(UserError) as caught:
+            make(**stats)
+        assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda: wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2))), "shape (2, 3, 32, 32) (mat1 and mat2"),
+        (
+            lambda: library_encoder("timm:vit_tiny_patch16_224", 32),
+            "shape (2, 3, 32, 32) (Input height (32) doesn't match",
+        ),
+        (lambda: library_encoder("torchvision:alexnet", 32), "shape (2, 3, 32, 32) (Given input size: (256x1x1)."),
+    ],
+    ids=["linear", "vit", "alexnet"],
+)
+def test_a_size_that_does_not_fit_is_told(make, found):
+    with pytest.raises(UserError) as caught:
+        make()
+    assert f"The encoder fails on images of {found}" in str(caught.value)
+    assert str(caught.value).endswith("; does it take images of this size?")
+
+
+def test_a_head_that_pools_keeps_all_but_its_last_layer():
+    encoder = library_encoder("torchvision:convnext_tiny", 32)
+    assert encoder.feature_dim == 768 and [type(layer).__name__ for layer in encoder.backbone.classifier] == [
+        "LayerNorm2d", "Flatten",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "width"),
     [
@@ -215,7 +297,7 @@ def _without(weights, name):
     [
         (lambda w: _without(w, "conv1.weight"), "(missing conv1.weight)"),
         (lambda w: _without(_without(w, "bn1.bias"), "bn1.running_var"), "(missing bn1.bias and 1 more)"),
-        (lambda w: w | {"head.weight": torch.ones(2)}, "(unknown head.weight)"),
+        (lambda w: w | {"neck.weight": torch.ones(2)}, "(unknown neck.weight)"),
         (lambda w: w | {"conv1.weight": torch.ones(5, 3, 3, 3)}, "(wrong shape in conv1.weight)"),
         (lambda w: _without(w, "bn1.bias") | {"bn1.beta": torch.ones(4)}, "(missing bn1.bias; unknown bn1.beta)"),
         (lambda w: {f"module.{name}": value for name, value in w.items()}, "more; unknown module.conv1.weight and"),
@@ -246,6 +328,69 @@ def test_weights_that_fit_are_taken(tiny, pictures, change):
     other = build_encoder("resnet18", 4).eval()
     load_weights(other, change(tiny.backbone.state_dict()), "here")
     assert torch.equal(encode(other, pictures), encode(tiny, pictures))
+
+
+def _heads(*names):
+    return {name: torch.ones(10) for name in names}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w | _heads("heads.head.weight", "head.fc.bias", "head_dist.weight"),
+        lambda w: w | _heads("projection_head.0.weight", "prototypes.weight"),
+        lambda w: {f"backbone.{name}": value for name, value in w.items()} | _heads("projector.0.weight"),
+        lambda w: {f"backbone.{name}": value for name, value in w.items()} | _heads("fc.weight", "predictor.1.bias"),
+        lambda w: {
+            f"{part}.{name}": value if part == "backbone" else 0 * value
+            for name, value in w.items() for part in ("backbone", "momentum_backbone")
+        },
+    ],
+    ids=["heads", "projection", "backbone-and-projector", "backbone-and-fc", "teacher"],
+)  # fmt: skip
+def test_heads_by_any_name_are_left_over(tiny, pictures, change):
+    other = build_encoder("resnet18", 4).eval()
+    load_weights(other, change(tiny.backbone.state_dict()), "here")
+    assert torch.equal(encode(other, pictures), encode(tiny, pictures))
+
+
+def test_a_backbone_keeps_its_own_head():
+    class Headed(nn.Module):
+        def __init__(self, layers):
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten())
+            self.classifier = nn.Sequential(*[nn.Linear(64, 64) for _ in range(layers)])
+
+        def forward(self, x):
+            return self.classifier(self.features(x))
+
+    whole, encoder = Headed(3), wrap(Headed(2))
+    load_weights(encoder, whole.state_dict(), "here")
+    assert torch.equal(encoder.backbone.classifier[1].weight, whole.classifier[1].weight)
+    incomplete = {name: value for name, value in whole.state_dict().items() if not name.startswith("classifier.1")}
+    with pytest.raises(UserError, match=r"\(missing classifier\.1\.weight and 1 more\)"):
+        load_weights(encoder, incomplete, "here")
+
+
+def test_a_neck_beside_a_backbone_is_no_head(tiny):
+    weights = {f"backbone.{name}": value for name, value in tiny.backbone.state_dict().items()}
+    with pytest.raises(UserError, match=r"\(unknown neck\.weight\)"):
+        load_weights(tiny, weights | {"neck.weight": torch.ones(1)}, "here")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_file_keeps_its_types(tiny, pictures, tmp_path, dtype):
+    cast = tiny.to(dtype)
+    save_encoder(cast, tmp_path / "x.safetensors")
+    loaded = load_encoder(tmp_path / "x.safetensors")
+    assert {value.dtype for value in loaded.state_dict().values()} == {dtype, torch.int64}
+    assert loaded.sha256() == cast.sha256() and torch.equal(encode(loaded, pictures), encode(cast, pictures))
+
+
+def test_a_file_that_lacks_something_is_told(tiny, tmp_path):
+    tensors.save(tmp_path / "x.safetensors", tiny.backbone.state_dict(), {"config": tiny.config})
+    with pytest.raises(UserError, match=r"x\.safetensors does not hold a whole encoder \(.*Missing key.*mean"):
+        load_encoder(tmp_path / "x.safetensors")
 
 
 # --- the hash ---------------------------------------------------------------------------------------------------------

@@ -1,11 +1,17 @@
 """Features of stored images: strict, whatever the batch, and the encoder left as it was."""
 
+import copy
+import json
+import threading
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.encoders import wrap
+from sslauth_utils.models.features import as_pixels, encode
 
 
 def test_stored_and_float_pixels_give_the_same_features(tiny, pictures):
@@ -92,3 +98,207 @@ def test_what_is_no_batch_of_images_is_told(tiny, shape):
 
 def test_an_encoder_without_weights_can_be_encoded_with(pictures):
     assert encode(nn.Flatten(), pictures).shape == (9, 3 * 32 * 32)
+
+
+def test_features_are_those_of_a_plain_forward_pass_to_the_bit(tiny, pictures):
+    with torch.no_grad():
+        assert torch.equal(encode(tiny, pictures), tiny(pictures.float() / 255))
+        parts = [tiny(part.float() / 255) for part in pictures.split(4)]
+    assert torch.equal(encode(tiny, pictures, 4), torch.cat(parts))
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda x: torch.tensor(json.loads(json.dumps(x.tolist()))),
+        lambda x: x.to(torch.int16),
+        lambda x: x.to(torch.uint16),
+        lambda x: x.numpy(),
+        lambda x: x.numpy().astype(">i4"),
+        lambda x: x.permute(0, 2, 3, 1).contiguous().numpy().transpose(0, 3, 1, 2),
+        lambda x: x.flip(3).numpy()[..., ::-1],
+    ],
+    ids=["json", "int16", "uint16", "numpy", "big-endian", "numpy-view", "numpy-reversed"],
+)
+def test_whole_numbers_are_stored_pixels_whatever_their_type(tiny, pictures, send):
+    assert torch.equal(as_pixels(send(pictures)), pictures) and as_pixels(send(pictures)).dtype == torch.uint8
+    assert torch.equal(encode(tiny, send(pictures)), encode(tiny, pictures))
+
+
+@pytest.mark.parametrize("send", [lambda x: x, torch.Tensor.numpy, torch.Tensor.double], ids=["float", "numpy", "64"])
+def test_float_pixels_are_taken_as_they_are(tiny, pictures, send):
+    pixels = pictures.float() / 255
+    assert torch.equal(as_pixels(pixels), pixels)
+    assert torch.equal(encode(tiny, send(pixels)), encode(tiny, pictures))
+
+
+def test_a_read_only_array_is_no_matter(tiny, pictures):
+    array = pictures.numpy().copy()
+    array.setflags(write=False)
+    assert torch.equal(encode(tiny, array), encode(tiny, pictures))
+
+
+PLAIN = torch.full((2, 3, 4, 4), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (255 * PLAIN, "Keys of type float32 must lie in [0, 1], but these go from 127.5 to 127.5: divide them by 255"),
+        (4 * PLAIN - 3, "must lie in [0, 1], but these go from -1 to -1: normalisation is the encoder's own, or hand"),
+        (1.0 + PLAIN.half(), "Keys of type float16 must lie in [0, 1]"),
+        ((512 * PLAIN).long(), "Keys of whole numbers must lie in 0 to 255, but these go from 256 to 256."),
+        ((-2 * PLAIN).to(torch.int8), "Keys of whole numbers must lie in 0 to 255, but these go from -1 to -1."),
+        (np.full((1, 3, 2, 2), 40000, np.uint16), "must lie in 0 to 255, but these go from 40000 to 40000."),
+        (PLAIN / 0, "Keys have NaN or infinite pixels."),
+        (PLAIN * float("nan"), "Keys have NaN or infinite pixels."),
+        (PLAIN > 0, "Keys must be of type uint8 or float, not bool."),
+        (PLAIN.to(torch.complex64), "Keys must be of type uint8 or float, not complex64."),
+        (np.full((1, 3, 2, 2), "x"), "Keys must be of type uint8 or float, not <U1."),
+        (np.full((1, 3, 2, 2), None), "Keys must be of type uint8 or float, not object."),
+        (PLAIN.tolist(), "Keys must be a tensor or a numpy array, not list."),
+        (PLAIN.numpy()[0], "Keys must have shape (N, 3, H, W) with N at least 1, not (3, 4, 4)."),
+        (PLAIN[..., :0], "Keys must have shape (N, 3, H, W) with N at least 1, not (2, 3, 4, 0)."),
+    ],
+)  # fmt: skip
+def test_what_are_no_pixels_is_told(images, sentence):
+    with pytest.raises(UserError) as caught:
+        as_pixels(images, "Keys")
+    assert sentence in str(caught.value)
+
+
+def test_an_encoder_that_works_in_place_leaves_the_images_alone(pictures):
+    class InPlace(nn.Module):
+        def forward(self, x):
+            return x.mul_(2).flatten(1)
+
+    pixels = pictures.float() / 255
+    before = pixels.clone()
+    assert torch.equal(encode(InPlace(), pixels), 2 * before.flatten(1)) and torch.equal(pixels, before)
+
+
+# --- several at once, and the reader's settings -----------------------------------------------------------------------
+
+
+def test_two_threads_encode_at_once_and_leave_the_encoder_as_it_was(tiny, pictures):
+    """The first one is still inside when the second, in between, has come and gone."""
+    expected = encode(tiny, pictures)
+    mixed = tiny.train()
+    mixed.backbone.layer1.eval()
+    before, weights = {name: module.training for name, module in mixed.named_modules()}, mixed.sha256()
+    second_inside, second_gone, found = threading.Event(), threading.Event(), {}
+
+    def pause(*_):
+        if threading.current_thread().name == "first":
+            second_inside.wait(10)
+            second_gone.wait(0.2)
+        else:
+            second_inside.set()
+            first_gone.wait(0.2)
+
+    def run():
+        found[threading.current_thread().name] = encode(mixed, pictures, 4)
+        (first_gone if threading.current_thread().name == "first" else second_gone).set()
+
+    first_gone = threading.Event()
+    mixed.backbone.conv1.register_forward_hook(pause)
+    threads = [threading.Thread(target=run, name=name) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.allclose(found[name], expected, rtol=1e-5, atol=1e-6) for name in ("first", "second"))
+    assert {name: module.training for name, module in mixed.named_modules()} == before
+    assert mixed.sha256() == weights, "batch-norm statistics moved"
+
+
+def test_two_encoders_that_share_a_backbone_may_encode_at_once(tiny, pictures):
+    tiny.train()
+    other, inside, gone = wrap(tiny.backbone), threading.Event(), threading.Event()
+    hook = tiny.backbone.layer1.register_forward_hook(lambda *_: inside.set() or (gone.wait(10) and None))
+    thread = threading.Thread(target=lambda: encode(other, pictures))
+    thread.start()
+    inside.wait(10)
+    hook.remove()
+    weights = tiny.sha256()
+    encode(tiny, pictures)
+    assert not tiny.backbone.bn1.training, "the other one still needs it so"
+    gone.set()
+    thread.join()
+    assert all(module.training for module in tiny.modules()) and tiny.sha256() == weights
+
+
+def test_a_compiled_encoder_keeps_its_mode(tiny, pictures):
+    compiled = torch.compile(tiny.train(), backend="eager")
+    weights = tiny.sha256()
+    encode(compiled, pictures)
+    assert all(module.training for module in compiled.modules()) and tiny.sha256() == weights
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_encoder_keeps_its_mode(pictures):
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.BatchNorm2d(4), nn.Flatten()).train())
+    weights = copy.deepcopy(scripted.state_dict())
+    encode(scripted, pictures)
+    assert all(module.training for module in scripted.modules())
+    assert all(torch.equal(value, weights[name]) for name, value in scripted.state_dict().items())
+
+
+def test_an_encoder_that_caches_can_be_trained_afterwards(pictures):
+    class Cached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch, self.position = nn.Conv2d(3, 4, 8, 8), None
+
+        def forward(self, x):
+            y = self.patch(x).flatten(1)
+            self.position = torch.sin(torch.arange(y.shape[1])) if self.position is None else self.position
+            return y * self.position
+
+    encoder = Cached()
+    with torch.inference_mode():
+        features = encode(encoder, pictures)
+    assert not features.is_inference()
+    encoder(pictures.float()).sum().backward()
+    assert encoder.patch.weight.grad.any()
+
+
+def test_the_default_type_does_not_matter(tiny, pictures):
+    expected = encode(tiny, pictures)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(encode(tiny, pictures), expected) and torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AssertionError, ValueError, TypeError, KeyError])
+def test_an_encoder_that_fails_is_told(pictures, error):
+    class Picky(nn.Module):
+        def forward(self, x):
+            raise error("Input height (32) doesn't match model (224).\nmore")
+
+    with pytest.raises(UserError, match=r"fails on images of shape \(9, 3, 32, 32\) \(.*Input height \(32\)") as caught:
+        encode(Picky(), pictures)
+    assert isinstance(caught.value.__cause__, error) and "\n" not in str(caught.value)
+
+
+def test_out_of_memory_stays_what_it_is(pictures):
+    class Large(nn.Module):
+        def forward(self, x):
+            raise torch.OutOfMemoryError("no memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        encode(Large(), pictures)
+
+
+def test_an_encoder_that_gives_several_things_is_told(pictures):
+    class Several(nn.Module):
+        def forward(self, x):
+            return x.flatten(1), x
+
+    with pytest.raises(UserError, match="The encoder gave tuple; expected one vector an image"):
+        encode(Several(), pictures, 4)

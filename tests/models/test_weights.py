@@ -1,0 +1,170 @@
+"""The hash of weights: what wraps them does not count, and where not all of them are seen there is none."""
+
+import functools
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.base.tensors import sha256_tensors
+from sslauth_utils.models.encoders import build_encoder, library_encoder, load_encoder, wrap
+from sslauth_utils.models.weights import known_sha256, sha256_weights
+
+
+@pytest.mark.parametrize("name", ["cifar10-s0", "cifar10-s1", "imagenet-s0", "imagenet-s1"])
+def test_committed_encoders_have_the_hash_that_was_written_with_them(name):
+    path = RESULTS / "reference" / "lite" / "encoders" / f"{name}.safetensors"
+    assert load_encoder(path).sha256() == json.loads(path.with_suffix(".json").read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        lambda: build_encoder("resnet50", 2),
+        lambda: library_encoder("timm:vit_tiny_patch16_224"),
+        lambda: library_encoder("timm:swin_tiny_patch4_window7_224"),
+        lambda: library_encoder("torchvision:mobilenet_v3_small"),
+        lambda: nn.Sequential(nn.LSTM(3, 4), nn.MultiheadAttention(4, 2)),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
+    ],
+    ids=["resnet", "vit", "swin", "mobilenet", "recurrent", "parametrised"],
+)
+def test_an_ordinary_module_has_the_hash_of_its_state_dict(module):
+    module = module()
+    assert sha256_weights(module) == sha256_tensors(module.state_dict())
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        nn.DataParallel,
+        lambda net: torch.compile(net, backend="eager"),
+        lambda net: nn.DataParallel(torch.compile(net, backend="eager")),
+    ],
+    ids=["data-parallel", "compiled", "both"],
+)
+def test_what_runs_the_weights_does_not_count(tiny, around):
+    assert sha256_weights(around(tiny)) == tiny.sha256()
+    assert wrap(around(tiny.backbone)).sha256() == wrap(tiny.backbone).sha256()
+    with torch.no_grad():
+        before = tiny.sha256()
+        tiny.backbone.conv1.weight[0, 0, 0, 0] += 1
+    assert sha256_weights(around(tiny)) == tiny.sha256() != before
+
+
+def test_a_part_that_is_called_module_counts():
+    class Holder(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.add_module(name, nn.Linear(2, 2))
+            nn.init.ones_(getattr(self, name).weight)
+            nn.init.ones_(getattr(self, name).bias)
+
+    assert sha256_weights(Holder("module")) == sha256_tensors(Holder("module").state_dict())
+    assert sha256_weights(Holder("module")) != sha256_weights(Holder("part"))
+
+
+class Out(nn.Module):
+    """Computes with weights that it keeps as `keep` says, beside a registered layer."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.known, self.kept = nn.Linear(3, 3), keep(nn.Linear(3, 3))
+
+    def forward(self, x):
+        return self.known(x.mean((2, 3)))
+
+
+WAYS_OUT = {
+    "list": lambda layer: [layer],
+    "nested": lambda layer: {"a": ({"b": [layer]},)},
+    "parameters": lambda layer: [layer.weight],
+    "leaf": lambda layer: {"w": layer.weight.detach().clone().requires_grad_()},
+    "closure": lambda layer: lambda x: layer(x),
+    "method": lambda layer: layer.forward,
+    "partial": lambda layer: functools.partial(layer.forward),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_parameters_outside_the_state_dict_leave_no_hash(way):
+    for module in (Out(WAYS_OUT[way]), wrap(Out(WAYS_OUT[way]))):
+        with pytest.raises(
+            UserError, match=r"weights outside its state dict \((backbone\.)?kept\), so .*nn\.ModuleList"
+        ):
+            sha256_weights(module)
+        assert known_sha256(module) is None
+
+
+def test_parameters_kept_twice_are_no_matter():
+    module = Out(lambda layer: None)
+    module.kept = [module.known, module.known.weight, lambda x: module(x), nn.ReLU(), torch.ones(2)]
+    assert sha256_weights(module) == sha256_tensors(module.state_dict())
+
+
+def test_parameters_that_the_state_dict_leaves_out_leave_no_hash():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module.register_state_dict_post_hook(lambda module, state, prefix, meta: state.__delitem__("1.weight"))
+    with pytest.raises(UserError, match=r"outside its state dict \(1\.weight\)"):
+        sha256_weights(module)
+
+
+@pytest.mark.parametrize("module", [nn.Flatten(), wrap(nn.Flatten()), wrap(nn.Flatten(), mean=0.5)])
+def test_no_weights_no_hash(module):
+    with pytest.raises(UserError, match="no weights to hash: its state dict is empty but for pixel normalisation"):
+        sha256_weights(module)
+    assert known_sha256(module) is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_frozen_script_has_no_hash_and_other_script_has_one():
+    net = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten()).eval()
+    script = torch.jit.script(net)
+    assert sha256_weights(script) == sha256_weights(net)
+    frozen = wrap(torch.jit.freeze(script))
+    assert known_sha256(frozen) is None
+    with pytest.raises(UserError, match=r"outside its state dict \(0\.backbone\)"):
+        sha256_weights(nn.Sequential(frozen, nn.Linear(64, 2)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quant")
+@pytest.mark.parametrize("scheme", ["default_dynamic_qconfig", "per_channel_dynamic_qconfig"])
+def test_quantised_weights_have_a_hash_that_sees_them(scheme):
+    def quantised(change=0.0):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        with torch.no_grad():
+            net[0].bias[0] += change
+        how = {nn.Linear: getattr(torch.ao.quantization, scheme)}
+        return torch.ao.quantization.quantize_dynamic(net, how)
+
+    assert sha256_weights(quantised()) == sha256_weights(quantised()) != sha256_weights(quantised(0.1))
+
+
+def test_extra_state_counts_where_it_is_plain():
+    class Extra(nn.Linear):
+        def __init__(self, state):
+            super().__init__(2, 2)
+            nn.init.ones_(self.weight)
+            nn.init.ones_(self.bias)
+            self.state = state
+
+        def get_extra_state(self):
+            return self.state
+
+        def set_extra_state(self, state):
+            self.state = state
+
+    states = [{"version": 1}, {"version": 2}, {"version": "1"}, {"steps": 1}, ["version", 1], None, torch.ones(1)]
+    assert len({sha256_weights(Extra(state)) for state in states}) == len(states)
+    assert sha256_weights(Extra({"version": 1})) == sha256_weights(Extra({"version": 1}))
+    with pytest.raises(UserError, match=r"state holds a object \(_extra_state\), which has no SHA-256"):
+        sha256_weights(Extra(object()))
+
+
+def test_weights_without_values_have_no_hash():
+    with pytest.raises(UserError, match="weights cannot be hashed"):
+        sha256_weights(nn.Linear(2, 2, device="meta"))
