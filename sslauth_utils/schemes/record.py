@@ -168,11 +168,14 @@ def _generator(objective: str, config: object, weights: dict[str, Tensor], laten
     check_whole(f"{what} size", config["size"], 4, 4096)
     check_whole(f"{what} depth", config["depth"], 1, 65536)
     check_whole(f"{what} seed", config["seed"], -(2**63), 2**64 - 1)  # what PyTorch takes
-    with torch.device("meta"):
-        generator = Generator(**config)
+    unlike = f"{what} weights are not those of its settings {config}; enrol the encoder again."
+    first = weights.get("format.module.weight")  # before anything is built: the file cannot ask for more than it holds
+    if first is None or tuple(first.shape) != (16 * config["depth"], latent):
+        raise UserError(unlike)
+    generator = Generator(**config)
     kinds = {name: _kind(value) for name, value in generator.state_dict().items()}
     if kinds != {name: _kind(value) for name, value in weights.items()}:
-        raise UserError(f"{what} weights are not those of its settings {config}; enrol the encoder again.")
+        raise UserError(unlike)
     if not all(value.isfinite().all() for value in weights.values()):
         raise UserError(f"{what} weights are NaN or infinite; enrol the encoder again.")
     generator.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)

@@ -105,7 +105,7 @@ def test_tau_out_of_range_is_refused_everywhere(record, encoder, tmp_path, tau):
         ({"format": 1}, "lacks or should not have format, scheme, sha256"),
         ({"scheme": "other"}, "it is of the scheme 'other', not SSL-Auth"),
         ({"note": 1}, "its description lacks or should not have note"),
-        ({"encoder_sha256": None}, "encoder_sha256 must be 64 hexadecimal digits, not None"),
+        ({"encoder_sha256": 5}, "encoder_sha256 must be 64 hexadecimal digits, or none, not 5"),
         ({"encoder_sha256": "0" * 63 + "G"}, "encoder_sha256 must be 64"),
         ({"generators": []}, r"generators must map objectives to settings, not be \[\]"),
         ({"generators": {}}, "it holds G_ini.*, which belongs to no record"),
