@@ -14,7 +14,7 @@ from sslauth_utils.base.fingerprint import notebook_meanings
 from sslauth_utils.base.notebooks import cell_source, read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, ROOT
 
-DOCS = ["data", "deviations", "history", "method", "reproducing", "rooms", "speed"]
+DOCS = ["data", "deviations", "history", "method", "reproducing", "results", "rooms", "speed"]
 DOCUMENTS = ["README.md", "data/README.md", *(f"docs/{name}.md" for name in DOCS)]
 ROOMS = ["attacks", "base", "claims", "engine", "images", "models", "report", "schemes", "study"]
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from sslauth_utils.claims.statistics import summarise
-from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS
+from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, scenarios_of
 
 SCHEMES = ("DCmp", "Trans")
 ORIGINS = {"ood": ("OOD keys", "-"), "id": ("ID keys", "--")}
@@ -16,11 +16,6 @@ KEY_COLOURS = {"ood": "#E69F00", "id": "#56B4E9"}
 _CHOICES = (("#000000", "D"), ("#CC79A7", "^"), ("#009E73", "v"))  # K1, K2, K3
 _TAMPERS = {"pruning": "", "fine-tuning": "fine-\ntuned", "backdoor": "back-\ndoor"}  # first word to name on an axis
 _NINES = (99.999, 99.99, 99.9, 99, 90, 0)  # ticks of an agreement axis on which 99.9 and 99.99 can be told apart
-
-
-def _scenarios(table: pd.DataFrame) -> list[str]:
-    present = set(table["scenario"])
-    return [name for name in SCENARIOS if name in present] + sorted(present - set(SCENARIOS))
 
 
 def _encoder(scenario: str) -> str:
@@ -49,7 +44,7 @@ def fig_key_pruning(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | No
     """
     rows = rows[(rows["tamper"] == "pruning") & rows["scheme"].isin(SCHEMES) & rows["keys"].isin(ORIGINS)]
     table = summarise(rows, ["scenario", "keys", "scheme", "strength"], tau)
-    scenarios = _scenarios(table)
+    scenarios = scenarios_of(table)
     width = PAGE if len(scenarios) > 1 else PAGE * 0.6
     figure, axes = plt.subplots(2, len(scenarios), figsize=(width, 4.2), sharex=True, sharey="row", squeeze=False)
     measures = (("agreement", "agreement_low", "agreement_high"), ("auth_success", "success_low", "success_high"))
@@ -111,7 +106,7 @@ def fig_key_choice(rows: pd.DataFrame, tau: float) -> Figure:
     """
     rows = rows[rows["scheme"].isin(SCHEMES)]
     table = summarise(rows, ["scenario", "keys", "scheme", "tamper", "strength"], tau)
-    scenarios = _scenarios(table)
+    scenarios = scenarios_of(table)
     size = (PAGE, 3.5 * len(scenarios) + 0.3)
     figure, axes = plt.subplots(2 * len(scenarios), 1, figsize=size, sharey=True)
     named: dict[str, object] = {}
@@ -188,7 +183,7 @@ def fig_key_shift(measures: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     import seaborn as sns  # here, because it takes seconds to import
 
     measures = measures[measures["quantity"].str.match(r"pc[12] (id|ood)$")]
-    scenarios = _scenarios(measures)
+    scenarios = scenarios_of(measures)
     figure, axes = plt.subplots(len(scenarios), 3, figsize=(PAGE, 2.3 * len(scenarios) + 0.3), squeeze=False)
     for line, scenario in zip(axes, scenarios, strict=True):
         part = measures[measures["scenario"] == scenario]
