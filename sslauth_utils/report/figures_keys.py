@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from sslauth_utils.claims.statistics import summarise
-from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, scenarios_of
+from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, draw_paper_points, scenarios_of
 
 SCHEMES = ("DCmp", "Trans")
 ORIGINS = {"ood": ("OOD keys", "-"), "id": ("ID keys", "--")}
@@ -67,18 +67,7 @@ def fig_key_pruning(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | No
                     )
             needed = 100 * tau if measure == "agreement" else 100
             axis.axhline(needed, color="0.3", linewidth=0.8, linestyle=":")
-            if reference is not None and len(reference):
-                printed = reference[(reference["scenario"] == scenario) & (reference["measure"] == measure)]
-                for point in printed.itertuples():
-                    axis.plot(
-                        100 * point.strength,
-                        point.paper,
-                        "*",
-                        markersize=10,
-                        markerfacecolor="none",
-                        color=COLOURS[point.scheme],
-                        zorder=5,
-                    )
+            draw_paper_points(axis, reference, scenario, measure, labelled=False)
     for axis, scenario in zip(axes[0], scenarios, strict=True):
         axis.set_title(_encoder(scenario))
     for axis in axes[1]:

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import amplification, summarise
-from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, legend_below, panels, scenarios_of
+from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, draw_paper_points, legend_below, panels, scenarios_of
 
 
 def draw_curves(
@@ -26,25 +26,6 @@ def draw_curves(
         x = 100 * line["strength"]
         axis.fill_between(x, line[low], line[high], color=COLOURS[scheme], alpha=0.18, linewidth=0)
         axis.plot(x, line[y], color=COLOURS[scheme], marker=MARKERS[scheme], label=labels[scheme], **style)
-
-
-def draw_paper_points(axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str) -> None:
-    """Draw the paper's printed values of `measure` in this scenario as stars."""
-    if claims is None:
-        return
-    points = claims[(claims["scenario"] == scenario) & (claims["measure"] == measure)]
-    for point in points.itertuples():
-        axis.plot(
-            100 * point.strength,
-            point.paper,
-            "*",
-            markersize=10,
-            markerfacecolor="none",
-            markeredgewidth=1,
-            color=COLOURS[point.scheme],
-            zorder=5,
-            label=f"paper, {point.scheme}",
-        )
 
 
 def fig_pruning_agreement(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None) -> Figure:

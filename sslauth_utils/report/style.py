@@ -112,6 +112,27 @@ def panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -
     return figure, list(axes[0])
 
 
+def draw_paper_points(
+    axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str, labelled: bool = True
+) -> None:
+    """Draw the paper's printed values of `measure` in this scenario as stars, named in the legend if `labelled`."""
+    if claims is None or claims.empty:
+        return
+    points = claims[(claims["scenario"] == scenario) & (claims["measure"] == measure)]
+    for point in points.itertuples():
+        axis.plot(
+            100 * point.strength,
+            point.paper,
+            "*",
+            markersize=10,
+            markerfacecolor="none",
+            markeredgewidth=1,
+            color=COLOURS[point.scheme],
+            zorder=5,
+            label=f"paper, {point.scheme}" if labelled else None,
+        )
+
+
 def legend_below(figure: Figure, columns: int = 2) -> Figure:
     """One legend for all panels, outside them: for figures whose lines fill the panels."""
     figure.tight_layout()
