@@ -36,14 +36,14 @@ def _pixel_scale(x: Tensor) -> Tensor:
 def _channel_mean(x: Tensor) -> Tensor:
     """The mean over dimension 1, of a shape that broadcasts to x's; summed in float32 whatever the type.
 
-    A CPU's vectors hold 32 numbers of bfloat16. With fewer channels PyTorch multiplies number by number where one
-    value a pixel meets all its channels; a product with a constant matrix gives the mean in all channels at once.
+    On a CPU PyTorch's mean of bfloat16 makes a float32 copy first; a product with a constant matrix does not. Where
+    there are fewer channels than a CPU's vector has numbers (32), one value a pixel would then be multiplied number
+    by number: the matrix gives them all channels at once.
     """
-    channels = x.shape[1]
-    narrow = x.dtype == torch.bfloat16 and channels < 32 and not x.is_cuda
-    if not narrow or not x.is_contiguous(memory_format=torch.channels_last):
+    if x.dtype != torch.bfloat16 or x.is_cuda or not x.is_contiguous(memory_format=torch.channels_last):
         return x.mean(dim=1, keepdim=True)
-    spread = x.new_full((channels, channels), 1 / channels)
+    channels = x.shape[1]
+    spread = x.new_full((channels, channels if channels < 32 else 1), 1 / channels)
     return (x.permute(0, 2, 3, 1) @ spread).permute(0, 3, 1, 2)
 
 
@@ -85,11 +85,25 @@ class _Equalized(nn.Module):
         nn.init.zeros_(module.bias)
         self.scale = math.sqrt(2 / module.weight[0].numel())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, upsample: bool = False) -> Tensor:
         weight, bias = self.module.weight * self.scale, self.module.bias * self.scale
         if isinstance(self.module, nn.Linear):
             return functional.linear(x, weight, bias)
+        if upsample:
+            x = functional.conv_transpose2d(x, _upsampling_kernel(weight), stride=2, padding=1)
+            return x.add_(bias.to(x.dtype).view(1, -1, 1, 1))  # a CPU's gradient of its own bias doubles the time
         return functional.conv2d(x, weight, bias, padding=self.module.padding)
+
+
+def _upsampling_kernel(weight: Tensor) -> Tensor:
+    """The kernel whose transposed convolution of stride 2 is nearest-neighbour upsampling and then `weight`'s.
+
+    Four neighbours of the doubled image are one pixel, so 4 x 4 weights, summed beforehand, do what 9 did at each of
+    four pixels (Karras et al. 2019 fuse the two in this way): 4 products in place of 9, and half the time.
+    """
+    wide = functional.pad(weight, (1, 1, 1, 1))
+    summed = wide[..., 1:, 1:] + wide[..., :-1, 1:] + wide[..., 1:, :-1] + wide[..., :-1, :-1]
+    return summed.flip(-2, -1).transpose(0, 1)
 
 
 class Generator(nn.Module):
@@ -135,10 +149,9 @@ class Generator(nn.Module):
             )
         x = self.format(pixel_norm(features)).view(-1, self.depth, 4, 4)
         x = _Activation.apply(self.first(_Activation.apply(x)))
-        for scale in self.scales:
-            x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            for convolution in scale:
-                x = _Activation.apply(convolution(x))
+        for first, second in self.scales:
+            x = _Activation.apply(first(x, upsample=True))
+            x = _Activation.apply(second(x))
         # The one place where images get their range; SSIM downstream uses data_range 1.
         return (torch.tanh(self.to_rgb(x).float()) + 1) / 2
 

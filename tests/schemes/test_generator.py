@@ -44,7 +44,7 @@ def test_parameter_count_is_the_reference_generator_s(latent, size, depth, milli
     assert built / 1e6 == pytest.approx(millions, rel=0.02)
 
 
-def test_forward_equals_the_layers_written_out():
+def test_images_and_gradients_equal_those_of_the_layers_written_out():
     generator = Generator(6, 8, 4, seed=3).double()
     z = torch.rand(2, 6, dtype=torch.float64)
 
@@ -68,7 +68,12 @@ def test_forward_equals_the_layers_written_out():
     for convolution in generator.scales[0]:
         x = norm(act(layer(convolution, x)))
     wanted = (torch.tanh(layer(generator.to_rgb, x)) + 1) / 2
-    assert torch.allclose(generator(z).double(), wanted, atol=1e-6)
+    found, weights = generator(z).double(), list(generator.parameters())
+    assert torch.allclose(found, wanted, atol=1e-6)
+    along = torch.rand(wanted.shape, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((images * along).sum(), weights) for images in (found, wanted))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-5 * other.abs().max().item())
 
 
 def test_output_range_and_blindness_to_scale():
