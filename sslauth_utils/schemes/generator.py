@@ -6,6 +6,7 @@ et al. 2017; docs/method.md), with a tanh output mapped to [0, 1]; `train_genera
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -167,6 +168,7 @@ def train_generator(
     learning_rate: float = 1e-3,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    watch: Callable[[int, "Generator"], None] | None = None,
 ) -> tuple[Generator, list[dict[str, Any]]]:
     """Train one of the paper's three generators on the key samples.
 
@@ -181,6 +183,8 @@ def train_generator(
         keys: K resized to the generator's size, float in [0, 1], (N, 3, size, size).
         objective: ini, max or min.
         steps: full-batch steps; ignored by ``ini``.
+        watch: called after each step with the number of steps so far and the generator in training, which it must
+            leave as it is.
 
     Returns:
         The generator in eval mode on the CPU, float32, and the history: one row
@@ -217,6 +221,8 @@ def train_generator(
                 raise UserError(f"G_{objective}'s SSIM is not finite at step {step}; lower its learning rate.")
             history.append({"objective": objective, "step": step, "ssim": value})
             progress.set_postfix(ssim=f"{value:.3f}", refresh=False)
+            if watch is not None:
+                watch(step + 1, generator)
     return generator.to("cpu", memory_format=torch.contiguous_format).eval(), history
 
 

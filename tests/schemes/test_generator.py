@@ -196,3 +196,13 @@ def test_refuses_other_features(features_and_keys):
         train_generator(features, keys, "median", 1, size=16, depth=4)
     with pytest.raises(UserError, match="needs keys of shape"):
         train_generator(features, keys, "min", 1, size=32, depth=4)
+
+
+def test_who_watches_a_training_sees_the_generator_of_every_step(features_and_keys):
+    seen = {}
+    watch = lambda step, trained: seen.update({step: {n: w.clone() for n, w in trained.state_dict().items()}})  # noqa: E731
+    long, _ = train_generator(*features_and_keys, "min", 3, 16, 4, watch=watch)
+    short, _ = train_generator(*features_and_keys, "min", 2, 16, 4)
+    assert list(seen) == [1, 2, 3]
+    for step, generator in ((2, short), (3, long)):
+        assert all(torch.equal(weights, seen[step][name]) for name, weights in generator.state_dict().items())
