@@ -204,5 +204,5 @@ def test_who_watches_a_training_sees_the_generator_of_every_step(features_and_ke
     long, _ = train_generator(*features_and_keys, "min", 3, 16, 4, watch=watch)
     short, _ = train_generator(*features_and_keys, "min", 2, 16, 4)
     assert list(seen) == [1, 2, 3]
-    for step, generator in ((2, short), (3, long)):
-        assert all(torch.equal(weights, seen[step][name]) for name, weights in generator.state_dict().items())
+    for step, made in ((2, short), (3, long)):
+        assert all(torch.equal(weights, seen[step][name]) for name, weights in made.state_dict().items())
