@@ -7,12 +7,18 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from sslauth_utils.claims import measures_contrasts, measures_generators, measures_values, measures_verdicts
+from sslauth_utils.claims import (
+    measures_contrasts,
+    measures_generators,
+    measures_near,
+    measures_values,
+    measures_verdicts,
+)
 from sslauth_utils.claims.contrast import Measured
 
 Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_values)
+    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
     for measure in module.MEASURES
 }

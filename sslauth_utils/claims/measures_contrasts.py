@@ -36,6 +36,12 @@ def kappa_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return _loss_ratio(rows, "scheme", "Trans", claim["versus"])
 
 
+def kappa_by_training(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """`kappa` of the generator that the claim's second `keys` name over that of the first; n counts keys x seeds."""
+    first, second = claim["where"]["keys"]
+    return _loss_ratio(rows[rows["scheme"] == "Trans"], "keys", second, first)
+
+
 def kappa_unevenness(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """The largest `kappa` of a tamper over the smallest: 1 if all changes are magnified alike.
 
@@ -197,6 +203,6 @@ def _at_strengths(rows: pd.DataFrame, strengths: list[float]) -> pd.DataFrame:
 
 
 MEASURES = (
-    order, success_gap, kappa, kappa_ratio, kappa_unevenness, form_kappa, form_gap, form_success_gap, rise,
-    success_rise, last_minus_first, scenario_gap, key_gap, key_loss_ratio, rise_gap, key_spread,
+    order, success_gap, kappa, kappa_ratio, kappa_by_training, kappa_unevenness, form_kappa, form_gap, form_success_gap,
+    rise, success_rise, last_minus_first, scenario_gap, key_gap, key_loss_ratio, rise_gap, key_spread,
 )  # fmt: skip
