@@ -21,15 +21,6 @@ def near_verdicts_differ(rows: pd.DataFrame, tau: float, claim: dict) -> Measure
     return share_of(table["dcmp"] != table["trans"])
 
 
-def near_only_trans(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """Share of tampers near the matched tolerance that Trans rejects and DCmp accepts, %; n counts verifications."""
-    table = verdicts(rows, tau)
-    table = table[table["near"] & (table["tamper"] != ROUNDING)]
-    if table.empty:
-        raise Incomplete
-    return share_of(table["dcmp"] & ~table["trans"])
-
-
 def rejected_from_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """The 1 - cos from which on Trans rejects a key, tampered over honestly rounded: geometric mean over keys.
 
@@ -55,4 +46,4 @@ def rejected_from_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured
     return float(np.exp(by_key.mean())), float(low), float(high), int(ratios.notna().sum(axis=None))
 
 
-MEASURES = (near_verdicts_differ, near_only_trans, rejected_from_ratio)
+MEASURES = (near_verdicts_differ, rejected_from_ratio)
