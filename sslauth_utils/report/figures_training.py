@@ -61,13 +61,13 @@ def fig_training(rows: pd.DataFrame, tau: float) -> Figure:
         sharey=True,
         squeeze=False,
     )
-    depths = sorted(table["depth"].unique())
+    depths, untrained = sorted(table["depth"].unique()), table.loc[table["steps"] > 0, "steps"].min() / 3
     for line, scenario in enumerate(scenarios):
         for column, tamper in enumerate(tampers):
             axis = axes[line, column]
             for depth, colour, marker in zip(depths, _SHADES, _MARKERS, strict=False):
                 part = table[(table["scenario"] == scenario) & (table["tamper"] == tamper) & (table["depth"] == depth)]
-                at = part["steps"].clip(lower=10)  # no zero on a logarithmic axis
+                at = part["steps"].replace(0, untrained)  # no zero on a logarithmic axis
                 axis.plot(at, part["κ"], color=colour, marker=marker, label=f"depth {depth}")
                 axis.fill_between(at, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
             axis.axvline(1000, color="0.6", linewidth=0.8, linestyle=":")
