@@ -237,7 +237,7 @@ def test_without_any_rows_nothing_is_tested(tmp_path):
     table = evaluate("paper", TAU, tmp_path)
     assert set(table["verdict"]) == {NOT_TESTED}
     assert table[["measured", "low", "high", "n"]].isna().all(axis=None)
-    assert table.columns.tolist() == ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+    assert table.columns.tolist() == judge.COLUMNS
 
 
 def test_claims_of_a_notebook_without_rows_are_not_tested(monkeypatch):
