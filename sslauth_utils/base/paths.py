@@ -14,6 +14,7 @@ DATA = ROOT / "data"
 CACHE = DATA / "cache"
 CLAIMS = CONFIG / "claims"  # one file a paper
 FINDINGS = CONFIG / "findings"
+STATED = CONFIG / "stated"  # the settings that it states
 
 
 def user_data() -> Path | None:

@@ -22,3 +22,9 @@ MEASURES: dict[str, Measure] = {
     for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
     for measure in module.MEASURES
 }
+#: measures that set two values of a column of the rows against each other, and the column
+COMPARES = {
+    "rise": "strength", "success_rise": "strength", "share_change": "strength",
+    "kappa_ratio": "scheme", "generator_gap": "scheme",
+    "setting_kappa_ratio": "keys", "setting_success_gap": "keys",
+}  # fmt: skip

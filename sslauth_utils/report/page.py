@@ -9,11 +9,14 @@ import jinja2
 import pandas as pd
 
 from sslauth_utils.base.files import write_text
+from sslauth_utils.claims import findings as found
+from sslauth_utils.claims.cuts import BREAK
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.findings import NO_ROWS, NOT_SUPPORTED, SUPPORTED, UNEXPLAINED
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, rule_text
 
-_TEMPLATE = """<!doctype html>
+_TEMPLATE = """{% macro folded(cuts) %}{% if cuts %}<details class="quiet">
+<summary>settings cut: {{ cuts | length }}</summary>
+{{ cuts | join("; ") }}</details>{% endif %}{% endmacro %}<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -82,8 +85,9 @@ figure { margin: 1.6rem 0 2.2rem; } figure img { width: 100%; height: auto; back
 rests on, and the verdict by the claim's rule (point at a verdict to read it; all stand in
 <code>config/claims</code>). The interval covers other keys, hardly other encoders: where a rule rests on it and
 there are two to four seeds, it must hold with every seed alone as well. “Not tested at this size” means that this
-profile's encoder or images cannot decide the claim; our number is shown all the same. The boxes above choose which
-claims are listed.</p>
+profile's encoder or images cannot decide the claim; our number is shown all the same. Settings cut are those on which
+the claim hangs, that the paper states, or the code on which it builds (<code>config/stated</code>), and that this
+profile sets otherwise. The boxes above choose which claims are listed.</p>
 <table class="claims">
 <thead><tr><th>Source</th><th>Quantity</th><th class="number">Paper</th><th class="number">Measured</th>
 <th class="number">95 % interval</th><th class="number">n</th><th>Verdict</th></tr></thead>
@@ -93,22 +97,24 @@ claims are listed.</p>
 <td class="number" data-name="paper">{{ line.paper }}</td>
 <td class="number" data-name="measured">{{ line.measured }}</td>
 <td class="number" data-name="95 % interval">{{ line.interval }}</td><td class="number" data-name="n">{{ line.n }}</td>
-<td data-name=""><span class="verdict {{ line.kind }}" title="{{ line.rule }}">{{ line.verdict }}</span></td></tr>
+<td data-name=""><span class="verdict {{ line.kind }}" title="{{ line.rule }}">{{ line.verdict }}</span>
+{{ folded(line.cuts) }}</td></tr>
 {% endfor %}</tbody></table>
 
 {% if reasons %}<h2 id="reasons">What did not reproduce, and why</h2>
-<p class="quiet">Each reason was written down after its claims had failed, together with what must be measured if it is
-right; the measurements are of the same run (<code>config/findings</code>). A reason that is not supported is
-none.</p>
+<p class="quiet">Each finding was written after its claims had failed, together with what must be measured if it is
+right (<code>config/findings</code>). It is called a cause only if this run varied that cause. A test in green or red
+was written before the rows that it was first asked of; one in grey was written after them and confirms nothing.</p>
 {% for reason in reasons %}<section class="reason">
-<p>{% if reason.text %}{{ reason.text }}{% else %}<b>No reason found.</b>{% endif %}</p>
+<p>{% if reason.text %}<b>{{ reason.kind }}.</b> {{ reason.text }}{% else %}<b>No reason found.</b>{% endif %}</p>
 <p class="quiet">Claims:
 {% for claim in reason.claims %}<a href="#{{ claim }}">{{ claim }}</a>{{ ", " if not loop.last }}
 {% endfor %}</p>
+{{ folded(reason.cuts) }}
 {% if reason.tests %}<ul>
 {% for test in reason.tests %}<li>{{ test.test }}: <b>{{ test.measured }}</b>{% if test.interval %}
 [{{ test.interval }}], n = {{ test.n }}{% endif %}
-<span class="verdict {{ test.kind }}">{{ test.answer }}</span></li>
+<span class="verdict {{ test.kind }}">{{ test.answer }}{{ ", written after" if test.after }}</span></li>
 {% endfor %}</ul>
 {% endif %}</section>
 {% endfor %}{% endif %}
@@ -129,6 +135,10 @@ JupyterLab.</p>
 {% endfor %}</ul>
 </main></body></html>
 """
+
+
+#: of a finding, as the page says it
+KINDS = {found.CAUSE: "Cause", found.OBSERVATION: "Observation", found.UNKNOWN: "Cause unknown"}
 
 
 def number(value: float) -> str:
@@ -172,6 +182,7 @@ def build_report(
             "verdict": claim.verdict,
             "kind": dict(kinds)[claim.verdict],
             "rule": rules[claim.id],
+            "cuts": _cuts(claim.cuts),
         }
         for claim in claims.itertuples()
     ]
@@ -190,15 +201,20 @@ def build_report(
             ],
             figures=[(file.stem, caption, base64.b64encode(file.read_bytes()).decode()) for file, caption in figures],
             notebooks=notebooks,
-            reasons=_reasons(findings),
+            reasons=_reasons(findings, claims),
         )
     )
     write_text(path, page)
 
 
-def _reasons(findings: pd.DataFrame) -> list[dict[str, Any]]:
-    """The findings as the page shows them: one entry a reason, with its tests."""
-    kinds = {SUPPORTED: "good", NOT_SUPPORTED: "bad", NO_ROWS: "idle"}
+def _cuts(text: str) -> list[str]:
+    return text.split(BREAK) if text else []
+
+
+def _reasons(findings: pd.DataFrame, claims: pd.DataFrame) -> list[dict[str, Any]]:
+    """The findings as the page shows them: one entry each, with its tests and the cuts of its claims."""
+    kinds = {found.CONFIRMED: "good", found.REFUTED: "bad"}
+    cuts = claims.set_index("id")["cuts"]
     shown = []
     for name, lines in findings.groupby("finding", sort=False):
         first = lines.iloc[0]
@@ -209,10 +225,13 @@ def _reasons(findings: pd.DataFrame) -> list[dict[str, Any]]:
                 "interval": "" if pd.isna(line.low) else f"{number(line.low)} to {number(line.high)}",
                 "n": line.n,
                 "answer": line.answer,
-                "kind": kinds[line.answer],
+                "kind": kinds.get(line.answer, "idle"),
+                "after": line.answer in (found.FITS, found.FITS_NOT),
             }
             for line in lines.itertuples()
-            if name != UNEXPLAINED
+            if name != found.UNEXPLAINED
         ]
-        shown.append({"text": first["reason"], "claims": first["claims"], "tests": tests})
+        about = {"text": first["reason"], "kind": KINDS[first["kind"]], "claims": first["claims"], "tests": tests}
+        mine = dict.fromkeys(cut for claim in first["claims"] for cut in _cuts(cuts[claim]))
+        shown.append(about | {"cuts": list(mine)})
     return shown

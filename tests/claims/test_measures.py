@@ -121,6 +121,17 @@ def test_kappa_ratio_compares_two_generators_on_the_same_keys():
     assert measure("kappa_ratio", pd.concat([rows, other]), versus="Trans G_max") == (2, 2)
 
 
+def test_two_settings_of_a_generator_are_compared_key_by_key():
+    rows = select(PAIRS, {"strength": 0.2})  # Trans: 0.92 and 0.7
+    longer = rows.assign(keys="ood d32 s1000", similarity=[0.0, 0.9, 0.8, 0.996, 0.62])
+    both, where = pd.concat([longer, rows]), {"keys": ["ood", "ood d32 s1000"]}
+    assert measure("setting_kappa_ratio", both, where=where) == ((0.004 + 0.38) / (0.08 + 0.3), 2)
+    assert measure("setting_success_gap", both, where=where) == (50, 2), "one of two keys passes with the second"
+    assert measure("setting_success_gap", both, where={"keys": where["keys"][::-1]}) == (-50, 2)
+    with pytest.raises(Incomplete):
+        measure("setting_kappa_ratio", rows, where=where)
+
+
 # --- attacks ----------------------------------------------------------------------------------------------------------
 
 
@@ -545,12 +556,6 @@ def test_encoders_have_tolerances_of_their_own():
     assert [1 - of.tau for of in matched.values()] == pytest.approx([5e-4, 1e-4], rel=0.05)
     with pytest.raises(Incomplete):
         near.matched_on_rounding(pd.concat([rows, dial("pruning", 10, FINE, seed=2)]), TAU)
-
-
-def test_training_is_compared_generator_by_generator():
-    rows = pd.concat([dial("pruning", kappa, [1e-4], keys=keys) for keys, kappa in (("short", 10), ("long", 15))])
-    assert measure("kappa_by_training", rows, where={"keys": ["short", "long"]}) == (1.5, 2)
-    assert measure("kappa_by_training", rows, where={"keys": ["long", "short"]}) == (1 / 1.5, 2)
 
 
 def test_every_measure_was_shown_by_hand_and_is_used():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sslauth_utils.claims.families import read_claims
+from sslauth_utils.claims.findings import COLUMNS as FINDING
 from sslauth_utils.claims.judge import COLUMNS
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, rule_text
 from sslauth_utils.report.page import build_report, number
@@ -44,9 +45,10 @@ class Page(HTMLParser):
         return [text for path, text in self.texts if tag in path and text]
 
     def row(self, ident):
-        """Cells of the claim's line, as text."""
+        """Cells of the claim's line, as text, each on one line."""
         [line] = re.findall(rf'<tr id="{re.escape(ident)}"[^>]*>(.*?)</tr>', self.source, re.DOTALL)
-        return [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)]
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)
+        return [" ".join(re.sub("<[^>]*>", "", cell).split()) for cell in cells]
 
 
 @pytest.fixture
@@ -59,11 +61,9 @@ def claims():
         line["verdict"] = verdicts[index % 3]
         if line["verdict"] != NOT_TESTED:
             line |= {"measured": 99.123456789, "low": 98.5, "high": 99.75, "n": 200}
+        line["cuts"] = "" if index % 3 == 0 else f"width 16 of 64; {claim['notebook']} cut"
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})
-
-
-FINDING = ["finding", "claims", "reason", "test", "measured", "low", "high", "n", "answer"]
 
 
 @pytest.fixture
@@ -118,7 +118,11 @@ def test_every_claim_has_its_line_with_numbers_verdict_and_rule(build, claims):
     for claim in claims.itertuples():
         numbers = ["", "", ""] if claim.verdict == NOT_TESTED else ["99.1235", "98.5 to 99.75", "200"]
         quantity = str(markupsafe.escape(claim.quantity))
-        assert page.row(claim.id) == [claim.source, quantity, str(claim.paper), *numbers, claim.verdict]
+        assert page.row(claim.id) == [claim.source, quantity, str(claim.paper), *numbers, verdict_and_cuts(claim)]
+
+
+def verdict_and_cuts(claim):
+    return claim.verdict + (f" settings cut: 2 {claim.cuts}" if claim.cuts else "")
 
 
 def test_the_counts_are_of_the_verdicts(build, claims):
@@ -207,25 +211,33 @@ def test_the_same_results_give_the_same_page(build):
 
 
 def test_a_reason_stands_with_its_claims_and_tests(build):
-    known, other = [claim["id"] for claim in read_claims()][:2]
+    other, known = [claim["id"] for claim in read_claims()][:2]
     nothing = [float("nan")] * 3 + [pd.NA]
+    few = ["few", "cause", [known], "Few & small."]
     lines = [
-        ["few", [known], "Few & small.", "A is above 1", 2.5, 2.0, 3.0, 7, "supported"],
-        ["few", [known], "Few & small.", "B is below 1", 2.5, 2.0, 3.0, 7, "not supported"],
-        ["few", [known], "Few & small.", "C is 1", *nothing, "not measured"],
-        ["no reason found", [other], "", "", *nothing, ""],
+        [*few, "A is above 1", "before", 2.5, 2.0, 3.0, 7, "confirmed"],
+        [*few, "B is below 1", "before", 2.5, 2.0, 3.0, 7, "refuted"],
+        [*few, "C is 1", "before", *nothing, "not measured"],
+        [*few, "D is 1", "after", 2.5, 2.0, 3.0, 7, "fits"],
+        [*few, "E is 1", "after", 2.5, 2.0, 3.0, 7, "does not fit"],
+        ["no reason found", "unknown", [other], "", "", "", *nothing, ""],
     ]
     page = build(findings=pd.DataFrame(lines, columns=FINDING).astype({"n": "Int64"}))
     assert "What did not reproduce, and why" in page.text("h2")
     links = [found["href"] for found in page.all("a")]
     assert [link for link in links if link in (f"#{known}", f"#{other}")] == [f"#{known}", f"#{other}"]
     assert "#reasons" in links
-    assert page.source.count("Few &amp; small.") == 1 and page.source.count("No reason found.") == 1
+    assert page.source.count("<b>Cause.</b> Few &amp; small.") == 1 and page.source.count("No reason found.") == 1
     items = [re.sub(r"\s+", " ", re.sub("<[^>]*>", "", item)).strip() for item in
              re.findall(r"<li>(.*?)</li>", page.source, re.DOTALL)]  # fmt: skip
-    assert items[:3] == [
-        "A is above 1: 2.5 [2 to 3], n = 7 supported", "B is below 1: 2.5 [2 to 3], n = 7 not supported",
-        "C is 1: not measured",
+    assert items[:5] == [
+        "A is above 1: 2.5 [2 to 3], n = 7 confirmed", "B is below 1: 2.5 [2 to 3], n = 7 refuted",
+        "C is 1: not measured", "D is 1: 2.5 [2 to 3], n = 7 fits, written after",
+        "E is 1: 2.5 [2 to 3], n = 7 does not fit, written after",
     ]  # fmt: skip
-    kinds = re.findall(r'<span class="verdict (\w+)">(?:supported|not supported|not measured)</span>', page.source)
-    assert kinds == ["good", "bad", "idle"]
+    kinds = re.findall(
+        r'<span class="verdict (\w+)">(?:confirmed|refuted|not measured|[a-z ]*fit[^<]*)</span>', page.source
+    )
+    assert kinds == ["good", "bad", "idle", "idle", "idle"], "what was written after its rows is grey"
+    [section] = re.findall(r'<section class="reason">(.*?)</section>', page.source, re.DOTALL)[:1]
+    assert "settings cut: 2" in section and "width 16 of 64; " in section, "those of its claims"
