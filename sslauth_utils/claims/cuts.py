@@ -12,9 +12,9 @@ from typing import Any
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_yaml
 from sslauth_utils.base.notebooks import read_notebook
-from sslauth_utils.base.paths import NOTEBOOKS, STATED
+from sslauth_utils.base.paths import NOTEBOOKS, RESULTS, STATED
 from sslauth_utils.study import parameters
-from sslauth_utils.study.profiles import Profile, load_profile
+from sslauth_utils.study.profiles import Profile, profile_of_rows
 
 NEEDED, OPTIONAL = {"setting", "is", "by", "says"}, {"scenario", "unless"}
 #: between the cuts of one claim, in summary.csv
@@ -56,9 +56,9 @@ def cuts_of(profile: Profile) -> Callable[[dict[str, Any]], list[str]]:
     return cuts
 
 
-def cuts_in_words(name: str) -> Callable[[dict[str, Any]], str]:
-    """`cuts_of` the profile called `name`, as one text."""
-    cuts = cuts_of(load_profile(name))
+def cuts_in_words(name: str, results: Path = RESULTS) -> Callable[[dict[str, Any]], str]:
+    """`cuts_of` the profile with which the rows in ``results/<name>`` were made, as one text."""
+    cuts = cuts_of(profile_of_rows(name, results))
     return lambda claim: BREAK.join(cuts(claim))
 
 

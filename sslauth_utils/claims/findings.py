@@ -16,7 +16,7 @@ from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.judge import Results
 from sslauth_utils.claims.measures import COMPARES
 from sslauth_utils.claims.rules import NOT_REPRODUCED, check_fields
-from sslauth_utils.study.profiles import load_profile
+from sslauth_utils.study.profiles import profile_of_rows
 
 CAUSE, OBSERVATION, UNKNOWN = "cause", "observation", "unknown"
 VARIED = {"what", "column", "values"}
@@ -89,7 +89,7 @@ def evaluate(
     """
     missed = summary.loc[summary["verdict"] == NOT_REPRODUCED, "id"].tolist()
     results_of, lines, explained = Results(profile, tau, results, seed), [], set()
-    scenarios = {None, *load_profile(profile).scenarios}
+    scenarios = {None, *profile_of_rows(profile, results).scenarios}
     for finding in read_findings():
         mine = [claim for claim in missed if claim in finding["claims"]]
         tests = [test for test in finding["tests"] if test["where"].get("scenario") in scenarios]

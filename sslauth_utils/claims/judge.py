@@ -70,7 +70,7 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS, seed: int | None
     size cannot decide shows its numbers and is not tested. Beside each stands what `profile` cuts of the settings on
     which it hangs (`cuts`).
     """
-    lines, results_of, cuts = [], Results(profile, tau, results, seed), cuts_in_words(profile)
+    lines, results_of, cuts = [], Results(profile, tau, results, seed), cuts_in_words(profile, results)
     for claim in read_claims():
         line = {name: claim[name] for name in ("id", "source", "quantity", "paper")}
         line |= {"verdict": NOT_TESTED, "cuts": cuts(claim)}

@@ -4,7 +4,7 @@
     python -m sslauth_utils.claims.reference lite --restore
 
 The first copies into ``results/reference/<profile>/``: ``summary.csv``, the rows of every notebook
-(one compressed CSV each), the encoders (safetensors, each with its facts as JSON), and where every run
+(one compressed CSV each), the profile, the encoders (safetensors, each with its facts as JSON), and where every run
 came from (``runs.csv``, with the packages' versions in ``versions.json``). Figures and report are
 committed where they lie.
 The second lays the reference's rows out as if the profile had been run, so that
@@ -22,9 +22,9 @@ import pandas as pd
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import atomic, read_json, sha256_json, write_json, write_rows, write_text
-from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.base.paths import CONFIG, RESULTS
 from sslauth_utils.base.tensors import describe
-from sslauth_utils.study.profiles import PRETRAIN
+from sslauth_utils.study.profiles import KEPT, PRETRAIN
 from sslauth_utils.study.rows import load_rows
 
 #: columns of runs.csv
@@ -49,6 +49,7 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     working.mkdir(parents=True)
     for name in ("summary.csv", "findings.csv"):
         shutil.copyfile(run / name, working / name)
+    shutil.copyfile(CONFIG / f"{profile}.yaml", working / KEPT)
     for folder in sorted(run.glob("[0-9]*")):
         for table, ending in (("rows", ""), ("measures", ".measures")):
             if any(folder.glob(f"*/{table}.csv")):
@@ -119,6 +120,8 @@ def restore(profile: str, results: Path = RESULTS) -> Path:
         for (scenario, seed), part in rows.groupby(["scenario", "seed"], sort=False):
             target = run / name.removesuffix(".measures") / f"{scenario}-s{seed}" / f"{table}.csv"
             write_text(target, part.to_csv(index=False, lineterminator="\n"))
+    if (source / KEPT).is_file():
+        shutil.copyfile(source / KEPT, run / KEPT)
     return run
 
 

@@ -22,6 +22,7 @@ from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
 from sslauth_utils.engine.warm import warm
 from sslauth_utils.report.terminal import claims_table
+from sslauth_utils.study.profiles import KEPT
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 GRACE = 10  # seconds in which an interrupted Snakemake may cancel what it has queued on other machines
@@ -217,6 +218,8 @@ def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> 
     todo = plan.pending(chosen)
     expected = estimate(todo)
     show_plan(options, chosen, todo, expected)
+    if todo:  # rows of one's own are made with today's profile
+        (RESULTS / options.profile / KEPT).unlink(missing_ok=True)
     failed = _run_snakemake(options, todo, expected) if todo else []
     if failed and not options.only:
         # Snakemake starts no summary when something it needs failed; the reader still wants the rest.

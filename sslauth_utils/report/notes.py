@@ -7,12 +7,12 @@ import pandas as pd
 
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
-from sslauth_utils.study.profiles import load_profile
+from sslauth_utils.study.profiles import profile_of_rows
 
 
 def run_note(profile: str) -> str:
     """One line above every figure: profile, encoder, training, keys, seeds."""
-    settings = load_profile(profile)
+    settings = profile_of_rows(profile)
     encoder = settings.notebooks["01_pretrain_encoders"]
     enrolment = settings.notebooks["02_enrol_keys"]
     seeds = len(settings.seeds)

@@ -16,12 +16,13 @@ declares, then ``profile``, ``scenario`` and ``seed``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sslauth_utils.base.checks import is_number, is_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_yaml
-from sslauth_utils.base.paths import CONFIG
+from sslauth_utils.base.paths import CONFIG, RESULTS
 
 #: notebooks whose parameters say how the artifacts are made that others share
 PRETRAIN, ENROL, FINE_TUNE, BACKDOOR = "01_pretrain_encoders", "02_enrol_keys", "04_fine_tuning", "06_backdoor"
@@ -76,7 +77,24 @@ def load_profile(name: str) -> Profile:
     """
     if name not in profile_names():
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(profile_names())}.")
-    path = CONFIG / f"{name}.yaml"
+    return _read(name, CONFIG / f"{name}.yaml")
+
+
+#: in a folder of rows that were not made here: the profile with which they were made
+KEPT = "profile.yaml"
+
+
+def profile_of_rows(name: str, results: Path = RESULTS) -> Profile:
+    """The profile with which the rows in ``results/<name>`` were made: a reference run's own, else today's.
+
+    Raises:
+        UserError: as `load_profile`.
+    """
+    kept = results / name / KEPT
+    return _read(name, kept) if kept.is_file() else load_profile(name)
+
+
+def _read(name: str, path: Path) -> Profile:
     content = read_yaml(path)
     wanted = {"seeds": list, "scenarios": dict, "notebooks": dict}
     if not isinstance(content, dict) or set(content) - {"expected_minutes"} != set(wanted):

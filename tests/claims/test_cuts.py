@@ -13,7 +13,7 @@ from sslauth_utils.claims.cuts import BREAK, all_needs, cuts_of, read_stated
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.rules import NOT_REPRODUCED
 from sslauth_utils.study import parameters
-from sslauth_utils.study.profiles import PRETRAIN, load_profile, profile_names
+from sslauth_utils.study.profiles import PRETRAIN, load_profile, profile_names, profile_of_rows
 
 CLAIMS = {claim["id"]: claim for claim in read_claims()}
 STATED = [(notebook, setting) for notebook, settings in read_stated().items() for setting in settings]
@@ -88,7 +88,7 @@ def test_needs_are_followed_to_their_end():
 def test_no_claim_that_the_reference_missed_is_without_its_cuts(profile):
     summary = pd.read_csv(RESULTS / "reference" / profile / "summary.csv", keep_default_na=False)
     missed = summary[summary["verdict"] == NOT_REPRODUCED]
-    cuts = cuts_of(load_profile(profile))
+    cuts = cuts_of(profile_of_rows(profile, RESULTS / "reference"))
     assert len(missed) and (missed["cuts"] != "").all()
     assert summary["cuts"].tolist() == [BREAK.join(cuts(CLAIMS[name])) for name in summary["id"]]
 
