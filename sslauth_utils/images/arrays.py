@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.images.decode import open_image
 from sslauth_utils.images.pixels import Pixels, square
 
 FORMATS = "the two npz formats are described in docs/data.md"
@@ -176,15 +177,6 @@ def read_files(files: list[Path], size: int) -> np.ndarray:
                 out[index] = image
             progress.update(len(part))
     return out
-
-
-def open_image(source: Path | io.BytesIO, what: str) -> Image.Image:
-    """Open and fully decode one image as RGB; `what` names it in the error."""
-    try:
-        with Image.open(source) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{what} cannot be read as an image ({error}); replace or remove it.") from error
 
 
 def decode_all(images: Iterable[Image.Image], count: int, size: int) -> np.ndarray:
