@@ -28,7 +28,7 @@ def read_findings(folder: Path = FINDINGS) -> list[dict[str, Any]]:
     Raises:
         UserError: an unknown or missing field, claim, measure or rule, or a claim explained twice for a profile.
     """
-    findings = [finding for path in sorted(folder.glob("*.yaml")) for finding in read_yaml(path)]
+    findings = [finding for path in sorted(folder.glob("[!.]*.yaml")) for finding in read_yaml(path)]
     known, taken = {claim["id"] for claim in read_claims()}, set()
     for finding in findings:
         where = f"{folder}: finding {finding.get('id')}"
