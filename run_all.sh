@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Front door: makes the environment if there is none, runs the notebooks, prints the table of claims.
 # ./run_all.sh --help tells the options.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # "sh run_all.sh"
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/.ci/python.sh"
-exec "$python" -m sslauth_utils.engine.front "$@"
+exec "$python" -Es -m sslauth_utils.engine.front "$@"

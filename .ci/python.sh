@@ -1,5 +1,8 @@
 # Sourced by run_all.sh and run_tests.sh: goes to the project's root and sets $python,
 # the first Python of at least 3.11. The interpreter of an activated environment comes first.
+# -E and -s wherever it is called: nothing of the user's PYTHON... variables and packages.
+
+unset CDPATH # with it, cd may go elsewhere, and says where it goes
 
 # A relative SSLAUTH_DATA is meant from where the user stands.
 if [ -n "${SSLAUTH_DATA:-}" ] && [ -d "$SSLAUTH_DATA" ]; then
@@ -12,7 +15,7 @@ find_python() {
     local candidate
     for candidate in "${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}" "${CONDA_PREFIX:+$CONDA_PREFIX/bin/python}" \
         python3.11 python3.12 python3.13 python3 python python3.14; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if [ -n "$candidate" ] && "$candidate" -Es -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s\n' "$candidate"
             return
         fi

@@ -1,6 +1,7 @@
 """Checks of plain values, each with the one sentence that a reader of settings needs."""
 
 import math
+import re
 from collections.abc import Iterable
 
 from sslauth_utils.base.errors import UserError
@@ -48,3 +49,17 @@ def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
     choices = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in choices):
         raise UserError(f"{what} must be one of {', '.join(map(str, choices))}, not {value!r}.")
+
+
+def check_name(what: str, value: object) -> None:
+    """See that `value` can name a folder, and stand in a command line, as it is.
+
+    Raises:
+        UserError: it has other characters than letters, digits, ".", "_" and "-", or begins with another than the
+            first two and "_"; `what` begins the sentence.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+        raise UserError(
+            f"{what} is {value!r}, but must be of letters, digits, '.', '_' and '-' only, because folders are named "
+            "after it; rename it."
+        )

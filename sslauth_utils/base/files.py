@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -86,24 +87,44 @@ def read_yaml(path: Path) -> Any:
     """The plain values in a YAML file, parsed once for each text: do not change what comes back.
 
     Raises:
-        UserError: the file is missing or is not YAML.
+        UserError: the file is missing, is not YAML, or gives a key twice.
     """
     try:
         return _parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); see to its permissions.") from error
     except (UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{path} is not readable as YAML: {error}") from error
+        raise UserError(f"{path} is not readable as YAML: {error}; correct it.") from error
 
 
 @lru_cache(maxsize=16)
 def _parse_yaml(text: str) -> Any:
     import yaml  # here, because this module serves a bare Python, too
 
+    checked: set[yaml.Node] = set()
+
+    class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # the same rules, in C
+        """Of a key that stands twice, YAML takes the last without a word."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if node not in checked:  # looked at once, as it was written: what it merges (<<) may give a key again
+                checked.add(node)
+                for key, count in Counter(key.value for key in keys).items():
+                    if count > 1:
+                        line = [other for other in keys if other.value == key][1].start_mark.line + 1
+                        raise ValueError(f"line {line} gives the key {key!r} a second time")
+            super().flatten_mapping(node)
+
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the same rules, in C
+        return yaml.load(text, Loader=Strict)
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(where + str(error.problem)) from error
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

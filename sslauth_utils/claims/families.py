@@ -35,7 +35,7 @@ def read_claims(folder: Path = CLAIMS) -> list[dict[str, Any]]:
             not fit each other; it names the file and the family or claim.
     """
     claims: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.stem != "sslauth", path.stem)):
+    for path in sorted(folder.glob("[!.]*.yaml"), key=lambda path: (path.stem != "sslauth", path.stem)):
         content = read_yaml(path)
         if not isinstance(content, dict) or not {"claims"} <= set(content) <= {"shared", "claims"}:
             raise UserError(f"{path} must hold the section claims, and beside it at most shared.")

@@ -38,7 +38,7 @@ def read_findings(folder: Path = FINDINGS) -> list[dict[str, Any]]:
         UserError: an unknown or missing field, kind, claim, measure or rule, a claim explained twice for a profile, or
             a cause of which no test compares the values that were varied.
     """
-    findings = [finding for path in sorted(folder.glob("*.yaml")) for finding in read_yaml(path)]
+    findings = [finding for path in sorted(folder.glob("[!.]*.yaml")) for finding in read_yaml(path)]
     known, taken = {claim["id"] for claim in read_claims()}, set()
     for finding in findings:
         where = f"{folder}: finding {finding.get('id')}"

@@ -4,6 +4,7 @@ Standard library only: this runs on a bare Python, before there is anything else
 """
 
 import fcntl
+import getpass
 import hashlib
 import importlib.metadata
 import json
@@ -12,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -49,7 +51,8 @@ def ensure(extra: str | None = None) -> Path:
         cwd=ROOT, env=clean_variables(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if check.returncode != 0:
-        raise UserError(check.stderr.strip())
+        more = " (PYTHONPATH is not looked at.)" if os.environ.get("PYTHONPATH") else ""
+        raise UserError(check.stderr.strip() + more)
     if check.stdout.strip():
         print(f"Using the activated environment {activated}. {check.stdout.strip()}", file=sys.stderr)
     return python
@@ -67,10 +70,41 @@ def _conda_prefix() -> str | None:
     return os.environ.get("CONDA_PREFIX") if os.environ.get("CONDA_DEFAULT_ENV", "base") != "base" else None
 
 
+#: what a user's shell may set for other programs: Snakemake's own profile, and the repository that git works on
+FOREIGN = ("SNAKEMAKE_PROFILE", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+HARMLESS = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+
+
 def clean_variables() -> dict[str, str]:
-    """The environment variables for the suite's own processes: its helpers found, nothing from the user's site."""
-    path = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), "PYTHONNOUSERSITE": "1"}
+    """The environment variables for the suite's own processes: its helpers found, and Python as it comes.
+
+    The user's PYTHONPATH may hold packages of another Python, PYTHONSTARTUP may change what notebooks compute,
+    PYTHONOPTIMIZE takes their assertions away. Text is UTF-8, whatever the terminal's language.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in HARMLESS or not (re.fullmatch("PYTHON[A-Z0-9]*", name) or name in FOREIGN)
+    }
+    return {**kept, **_account(), "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
+
+
+def _account() -> dict[str, str]:
+    """What Snakemake, Matplotlib and PyTorch ask of an account, where it lacks it (in a container): a name, a cache."""
+    found = {}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        found["LOGNAME"] = str(os.getuid())
+    own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    try:
+        if os.path.isabs(own):  # of an account without a home "~" stays as it is
+            os.makedirs(own, exist_ok=True)
+            with tempfile.TemporaryFile(dir=own):
+                return found
+    except OSError:
+        pass
+    return {**found, "XDG_CACHE_HOME": str(ROOT / ".snakemake" / "cache")}
 
 
 def _own() -> Path:
@@ -132,7 +166,7 @@ def _make(python: Path) -> None:
     # As an editable install would: notebooks opened by hand find the helpers, too.
     pure = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
+        env=clean_variables(), capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     (Path(pure) / "sslauth_suite.pth").write_text(f"{ROOT}\n", encoding="utf-8")
 
@@ -140,11 +174,12 @@ def _make(python: Path) -> None:
 def _runs(python: Path, *arguments: str) -> bool:
     if not python.exists():
         return False
-    return subprocess.run([python, *(arguments or ("-c", ""))], capture_output=True, check=False).returncode == 0
+    command = [python, *(arguments or ("-c", ""))]
+    return subprocess.run(command, env=clean_variables(), capture_output=True, check=False).returncode == 0
 
 
 def _call(command: list[str], purpose: str) -> None:
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables = {name: value for name, value in clean_variables().items() if name != "PYTHONPATH"}
     if subprocess.run(command, env=variables, stdout=sys.stderr, check=False).returncode != 0:
         raise UserError(f"Making the environment failed: could not {purpose}.")
 

@@ -149,9 +149,12 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None, fingerprint: str) 
     from papermill.exceptions import PapermillExecutionError
 
     log = folder / "executed.ipynb"
-    with tempfile.TemporaryDirectory(prefix="sslauth-") as temporary:
+    # The kernel's sockets lie there, and a socket's path has at most 104 characters.
+    short = "/tmp" if len(tempfile.gettempdir()) > 70 else None
+    with tempfile.TemporaryDirectory(prefix="sslauth-", dir=short) as temporary:
         os.environ.update(_kernel_environment(folder, gpu, temporary) | {FINGERPRINT: fingerprint})
-        os.environ.pop("MPLBACKEND", None)  # the kernel's own: figures go into the notebook
+        for name in ("MPLBACKEND", "PYTHONSTARTUP"):  # figures go into the notebook, and it alone is run
+            os.environ.pop(name, None)
         try:
             papermill.execute_notebook(
                 NOTEBOOKS / f"{run.notebook}.ipynb",
@@ -195,7 +198,6 @@ def _kernel_environment(folder: Path, gpu: str | None, temporary: str) -> dict[s
 
 def shared_variables() -> dict[str, str]:
     """Environment variables that are the same for all notebooks' processes."""
-    python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "SSLAUTH_THREADS": str(threads()),
         **{name: str(threads()) for name in THREAD_VARIABLES},
@@ -203,7 +205,7 @@ def shared_variables() -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS may sum in a different order each time
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
+        "PYTHONPATH": str(ROOT),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from sslauth_utils.base.checks import check_name
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.notebooks import cell_source, read_notebook
 from sslauth_utils.base.paths import CONFIG, NOTEBOOKS, ROOT
@@ -56,6 +57,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.snakemake = extra
     if options.profile not in profiles():
         parser.error(f"there is no profile {options.profile!r}; choose one of {', '.join(profiles())}")
+    try:
+        check_name(f"the name of config/{options.profile}.yaml", options.profile)
+    except UserError as error:
+        parser.error(str(error).rstrip("."))
     if options.figures_only and (options.only or options.fresh or options.snakemake):
         parser.error("--figures-only redraws everything from what is there: --only, --fresh and -- do not go with it")
     return options
@@ -64,21 +69,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def profiles() -> list[str]:
     """Names of the profiles: the four of the suite by size, then any others."""
     known = ["smoke", "demo", "lite", "paper"]
-    found = sorted(path.stem for path in CONFIG.glob("*.yaml"))
+    found = sorted(path.stem for path in CONFIG.glob("[!.]*.yaml"))  # hidden: an editor's lock or swap file
     return [name for name in known if name in found] + [name for name in found if name not in known]
 
 
 def notebooks() -> list[str]:
     """Names of the notebooks, in order."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    return sorted(path.stem for path in NOTEBOOKS.glob("[!.]*.ipynb"))
 
 
 def _notebooks_named(text: str) -> list[str]:
     chosen = []
     for name in text.split(","):
         fitting = [notebook for notebook in notebooks() if name in (notebook, notebook.split("_")[0])]
-        if len(fitting) != 1:
+        if not fitting:
             raise argparse.ArgumentTypeError(f"there is no notebook {name!r}; there are {', '.join(notebooks())}")
+        if len(fitting) > 1:
+            raise argparse.ArgumentTypeError(f"{name!r} may be {' or '.join(fitting)}; give the whole name")
         chosen += fitting
     return chosen
 
@@ -106,7 +113,11 @@ def listing() -> str:
 
 def _purpose(path: Path, name: str) -> str:
     """The first sentence of the comment that opens a profile's file, without the profile's name."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    try:
+        content = path.read_text(encoding="utf-8-sig", errors="replace")  # whatever an editor left at its beginning
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
+    lines = itertools.takewhile(lambda line: line.startswith("#"), content.splitlines())
     text = " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{name}: ")
     return text.split(". ")[0].rstrip(".")
 
@@ -140,6 +151,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a terminal that knows fewer signs still gets the list
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -57,12 +57,14 @@ def made_from(run: Run) -> MadeFrom:
 
 
 def _files(reads: Sequence[str]) -> list[str]:
-    """The files that metadata's "reads" names, those in folders one by one."""
+    """The files that metadata's "reads" names, those in folders one by one; an editor's hidden ones are none."""
     found = []
     for read in reads:
         path = ROOT / read
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [file.relative_to(ROOT).as_posix() for file in inside if file.is_file()]
+        found += [
+            file.relative_to(ROOT).as_posix() for file in inside if file.is_file() and not file.name.startswith(".")
+        ]
     return found
 
 

@@ -317,6 +317,8 @@ def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run
         report = FIGURES / options.profile / "report.html"
         if report.is_file():
             print(f"\nReport: {report.relative_to(ROOT)}")
+    elif not failed and not options.only:
+        print(f"Profile {options.profile} has no summary notebook, so there are no claims and no report.")
     elif not failed:
         print("Figures, report and the table of claims are not part of --only; ./run_all.sh --figures-only makes them.")
     log = ""

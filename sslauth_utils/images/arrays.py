@@ -1,4 +1,4 @@
-"""Image sets in files of the user's: npz arrays of pixels or of JPEG bytes, a zip of JPEGs, a folder.
+"""Image sets in files of the user's: npz arrays of pixels or of JPEG bytes, a zip of images, image files.
 
 Nothing is unpickled: npz files are opened with ``allow_pickle=False``.
 """
@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.images.decode import open_image
 from sslauth_utils.images.pixels import Pixels, square
 
 FORMATS = "the two npz formats are described in docs/data.md"
 _DECODING = "Decoding images"
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def read_npz(path: Path, size: int) -> Pixels:
@@ -134,29 +134,6 @@ def read_zip(path: Path, size: int) -> Pixels:
     return Pixels(images, np.array([int(row["label"]) for row in rows], dtype=np.int64), classes)
 
 
-def list_folder(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
-    """Image files below `folder`, sorted, with labels int64 and class names.
-
-    Each sub-folder that holds images (at any depth) is a class, sorted by name;
-    a folder without such sub-folders is one class of its own name.
-
-    Raises:
-        UserError: no such folder, no images in it, or images both beside and in sub-folders.
-    """
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}; give the folder that holds the images.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not found:
-        raise UserError(f"There are no images in {folder} (looked for {', '.join(sorted(_SUFFIXES))}).")
-    tops = [path.relative_to(folder).parts[:-1][:1] for path in found]
-    if () in tops and any(tops):
-        raise UserError(f"{folder} holds images both directly and in sub-folders; give every class a sub-folder.")
-    names = [top[0] if top else folder.resolve().name for top in tops]
-    classes = sorted(set(names))
-    number = {name: label for label, name in enumerate(classes)}
-    return found, np.array([number[name] for name in names], dtype=np.int64), classes
-
-
 def read_files(files: list[Path], size: int) -> np.ndarray:
     """Decode image files: uint8 (N, 3, size, size).
 
@@ -176,15 +153,6 @@ def read_files(files: list[Path], size: int) -> np.ndarray:
                 out[index] = image
             progress.update(len(part))
     return out
-
-
-def open_image(source: Path | io.BytesIO, what: str) -> Image.Image:
-    """Open and fully decode one image as RGB; `what` names it in the error."""
-    try:
-        with Image.open(source) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{what} cannot be read as an image ({error}); replace or remove it.") from error
 
 
 def decode_all(images: Iterable[Image.Image], count: int, size: int) -> np.ndarray:

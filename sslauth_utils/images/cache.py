@@ -2,8 +2,8 @@
 
 An entry is a safetensors file with images, labels and their digest
 (`tensors.save`): written under a temporary name and renamed, and checked
-whenever it is read. The key is a hash of the source and of the size,
-so a changed source never meets an old entry. Entries may be deleted at any time.
+whenever it is read. The key is a hash of the source, of the size and
+of the code that decodes, so a changed source never meets an old entry. Entries may be deleted at any time.
 """
 
 import warnings
@@ -16,6 +16,7 @@ import torch
 from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
+from sslauth_utils.base.fingerprint import combined, meanings
 from sslauth_utils.base.paths import CACHE
 from sslauth_utils.images.pixels import Pixels
 
@@ -30,7 +31,8 @@ def cached(source: Mapping[str, Any], size: int, make: Callable[[], Pixels]) -> 
 
     A damaged entry is decoded anew, with a warning.
     """
-    key = sha256_json({"source": source, "size": size, "pillow": PIL.__version__})[:32]
+    decoding = combined(meanings(["sslauth_utils.images.arrays"]))
+    key = sha256_json({"source": source, "size": size, "pillow": PIL.__version__, "code": decoding})[:32]
     entry = CACHE / f"{key}.safetensors"
     if entry.is_file():
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sslauth_utils.base.files import sha256_file
 from sslauth_utils.base.paths import DATA, ROOT, user_data
+from sslauth_utils.images.folders import image_files, states
 
 ARRAY_SUFFIXES = (".npz", ".zip")
 
@@ -23,17 +24,40 @@ def set_name(path: Path) -> tuple[str, str]:
 def data_files(*names: str) -> list[list[Any]]:
     """What the user's own files for these data sets are; [] for sets of a package or that are downloaded by hash.
 
-    Array files by name and SHA-256; folders of images by the path, size and time of every file.
+    Array files by name and SHA-256; of folders the path, size and time of every image that `load_images` reads.
+
+    Raises:
+        UserError: a folder cannot be read, or a link in it leads nowhere.
     """
     found: list[list[Any]] = []
-    home = user_data()
     for name in names:
-        for folder in _image_folders(name):
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
-            found += [[p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-        arrays = sorted(path for path in home.iterdir() if path.suffix in ARRAY_SUFFIXES) if home else []
-        found += [[path.name, _sha256(path, path.stat().st_mtime_ns)] for path in arrays if set_name(path)[0] == name]
+        for part in ("train", "val") if name == "imagenet" else ("",):
+            if folder := next((place for place in folder_places(name, part) if place.is_dir()), None):
+                found += [[Path(part, path).as_posix(), *state] for path, *state in states(image_files(folder), folder)]
+        arrays = [path for path in array_files() if set_name(path)[0] == name]
+        found += [[path.name, _sha256(path, path.stat().st_mtime_ns)] for path in arrays]
     return found
+
+
+def array_files() -> list[Path]:
+    """The array files in ``$SSLAUTH_DATA``, sorted, without hidden ones (macOS keeps notes in ``._name``)."""
+    home = user_data()
+    files = home.iterdir() if home else []
+    return sorted(path for path in files if path.suffix in ARRAY_SUFFIXES and not path.name.startswith("."))
+
+
+def folder_places(name: str, part: str) -> list[Path]:
+    """Where the folder of images is looked for that `name` stands for; [] if it stands for none.
+
+    Args:
+        part: "train" or "val" of ``imagenet``; other folders have no parts.
+    """
+    if name.startswith("folder:"):
+        path = Path(name.removeprefix("folder:")).expanduser()
+        return [path if path.is_absolute() else ROOT / path]
+    if name == "imagenet":
+        return [place / name / part for place in (user_data(), DATA) if place is not None]
+    return []
 
 
 def weights_path(name: str) -> Path:
@@ -50,13 +74,3 @@ def weights_sha256(name: str) -> str | None:
 @lru_cache(maxsize=256)
 def _sha256(path: Path, _written: int) -> str:
     return sha256_file(path)
-
-
-def _image_folders(name: str) -> list[Path]:
-    """The folders that the data set `name` is read from, those that are there."""
-    if name.startswith("folder:"):
-        path = Path(name.removeprefix("folder:")).expanduser()
-        places = [path if path.is_absolute() else ROOT / path]
-    else:
-        places = [home / "imagenet" for home in (user_data(), DATA) if home is not None and name == "imagenet"]
-    return [place for place in places if place.is_dir()]

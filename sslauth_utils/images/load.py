@@ -17,12 +17,13 @@ from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_file
 from sslauth_utils.base.fingerprint import combined, meanings
-from sslauth_utils.base.paths import DATA, ROOT, user_data
-from sslauth_utils.images.arrays import list_folder, read_files, read_npz, read_zip
+from sslauth_utils.base.paths import DATA, user_data
+from sslauth_utils.images.arrays import read_files, read_npz, read_zip
 from sslauth_utils.images.cache import cached
 from sslauth_utils.images.downloads import DOWNLOADS, download
 from sslauth_utils.images.embedded import EMBEDDED, SHAPES_COUNT
-from sslauth_utils.images.identity import ARRAY_SUFFIXES, set_name
+from sslauth_utils.images.folders import list_folder, states
+from sslauth_utils.images.identity import array_files, folder_places, set_name
 from sslauth_utils.images.pixels import Pixels
 
 SPLITS = ("train", "test")
@@ -154,14 +155,11 @@ def balanced(labels: np.ndarray, count: int, seed: int, what: str) -> np.ndarray
 
 def _folder_of(name: str, split: str) -> Path | None:
     """The folder that `name` stands for, or None if it is no name of a folder."""
-    if name.startswith("folder:"):
-        _refuse_test(name, split)
-        path = Path(name.removeprefix("folder:")).expanduser()
-        return path if path.is_absolute() else ROOT / path
+    places = folder_places(name, {"train": "train", "test": "val"}[split])
     if name != "imagenet":
-        return None
-    part = {"train": "train", "test": "val"}[split]
-    places = [place / "imagenet" / part for place in (user_data(), DATA) if place is not None]
+        if places:
+            _refuse_test(name, split)
+        return places[0] if places else None
     for place in places:
         if place.is_dir():
             return place
@@ -178,8 +176,8 @@ def _from_folder(folder: Path, name: str, split: str, size: int, count: int | No
     if count is not None:
         chosen = balanced(labels, count, seed, f"{name} ({split})")
         files, labels = [files[index] for index in chosen], labels[chosen]
-    listing = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    pixels = cached({"files": listing}, size, lambda: Pixels(read_files(files, size), labels, classes))
+    source = {"files": states(files, folder), "classes": classes}
+    pixels = cached(source, size, lambda: Pixels(read_files(files, size), labels, classes))
     return _images(pixels, name, f"folder {folder.name}")
 
 
@@ -226,9 +224,7 @@ def _array_file(name: str, split: str) -> Path | None:
 
 def _array_names(split_only: bool = False) -> set[str]:
     """Names that the files in ``$SSLAUTH_DATA`` give."""
-    home = user_data()
-    files = [path for path in home.iterdir() if path.suffix in ARRAY_SUFFIXES] if home else []
-    return {name for name, split in map(set_name, files) if split or not split_only}
+    return {name for name, split in map(set_name, array_files()) if split or not split_only}
 
 
 def _unknown(name: str) -> UserError:

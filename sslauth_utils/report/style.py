@@ -26,6 +26,7 @@ SCENARIOS = {"cifar10": "CIFAR-10 encoder, ImageNet keys", "imagenet": "ImageNet
 
 def use_style() -> None:
     """Set the suite's look: small sans type, embedded fonts, quiet axes."""
+    plt.rcdefaults()  # nothing of the reader's own matplotlibrc
     plt.rcParams.update(
         {
             "font.family": "DejaVu Sans",

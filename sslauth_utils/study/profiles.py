@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslauth_utils.base.checks import is_number, is_whole
+from sslauth_utils.base.checks import check_name, is_number, is_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_yaml
 from sslauth_utils.base.paths import CONFIG, RESULTS
@@ -66,17 +66,18 @@ class Profile:
 
 def profile_names() -> list[str]:
     """Names of all profiles, sorted."""
-    return sorted(path.stem for path in CONFIG.glob("*.yaml"))
+    return sorted(path.stem for path in CONFIG.glob("[!.]*.yaml"))  # hidden: an editor's lock or swap file
 
 
 def load_profile(name: str) -> Profile:
     """Read and check ``config/<name>.yaml``.
 
     Raises:
-        UserError: no such profile, or its file lacks a section or has an unknown one.
+        UserError: no such profile, or its file lacks a section, has an unknown one, or holds what cannot be run.
     """
     if name not in profile_names():
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(profile_names())}.")
+    check_name("The profile's name", name)
     return _read(name, CONFIG / f"{name}.yaml")
 
 
@@ -104,8 +105,11 @@ def _read(name: str, path: Path) -> Profile:
             raise UserError(f"{path}: section {section} must be a non-empty {kind.__name__}.")
     if not all(is_whole(seed) and seed >= 0 for seed in content["seeds"]):
         raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {content['seeds']}.")
+    if len(set(content["seeds"])) < len(content["seeds"]):
+        raise UserError(f"{path}: seeds names one twice ({content['seeds']}); name each once.")
     for section in ("scenarios", "notebooks"):
         for entry, values in content[section].items():
+            check_name(f"{path}: a name in {section}", entry)
             if not isinstance(values, dict):
                 raise UserError(
                     f"{path}: {section}.{entry} must hold names and values, not {values!r}; write {{}} for none."

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sslauth_utils.base import files
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import read_yaml
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON_VALUES = st.recursive(
@@ -179,3 +180,33 @@ def test_hash_of_json_ignores_the_order_of_names_only(value):
 
 def test_hash_of_json_tells_kinds_of_one_apart():
     assert len({files.sha256_json(value) for value in (1, 1.0, "1", True, [1], None)}) == 6
+
+
+# --- YAML -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3 gives the key 'a' a second time"),
+        ("top:\n  - {x: 1,\n     x: 1}\n", "line 3 gives the key 'x' a second time"),
+        ("a: [1, 2\n", "line 2: "),
+    ],
+)
+def test_a_key_given_twice_or_no_yaml_is_told_with_its_line(tmp_path, text, sentence):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"a\.yaml is not readable as YAML: {sentence}") as told:
+        read_yaml(tmp_path / "a.yaml")
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_key_may_replace_a_merged_one_and_stand_in_several_mappings(tmp_path):
+    text = "one: &one {a: 1, b: 2}\ntwo: &two {<<: *one, a: 3}\nthree: {<<: *two, b: 4}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    one, two, three = {"a": 1, "b": 2}, {"a": 3, "b": 2}, {"a": 3, "b": 4}
+    assert read_yaml(tmp_path / "a.yaml") == {"one": one, "two": two, "three": three}
+
+
+def test_a_yaml_with_windows_line_ends_and_a_mark_at_its_beginning(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf# head\r\na: 1\r\nb: [2]\r\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"a": 1, "b": [2]}

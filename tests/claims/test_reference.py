@@ -10,10 +10,12 @@ import torch
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
 from sslauth_utils.base.tensors import describe
+from sslauth_utils.claims.cuts import cuts_in_words
+from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.reference import compare, freeze, restore
 from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.study import reference_encoders, store
-from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
+from sslauth_utils.study.profiles import KEPT, PRETRAIN, load_profile, notebook_settings, profile_of_rows
 from sslauth_utils.study.recipes.encoders import pretrained_encoder
 from sslauth_utils.study.reference_encoders import lay_out_encoders
 
@@ -51,6 +53,19 @@ def finished(tmp_path):
     (run / "summary.csv").write_text("id,measured,verdict\na,1.5,reproduced\nb,,not tested at this size\n")
     (run / "findings.csv").write_text("finding,claims\n")
     return tmp_path, encoder
+
+
+def test_the_profile_stays_with_its_rows_whatever_becomes_of_the_file(finished):
+    results, _ = finished
+    freeze("lite", results)
+    kept = results / "reference" / "lite" / KEPT
+    kept.write_text(kept.read_text().replace("epochs: 30 ", "epochs: 29 "))
+    shutil.rmtree(results / "lite")
+    restore("lite", results)
+    assert profile_of_rows("lite", results).notebooks[PRETRAIN]["epochs"] == 29
+    assert "SimCLR epochs 29 of 1000" in cuts_in_words("lite", results)(read_claims()[0])
+    (results / "lite" / KEPT).unlink()
+    assert profile_of_rows("lite", results) == load_profile("lite")
 
 
 def test_freeze_keeps_rows_bit_for_bit_and_encoders_that_load(finished):

@@ -99,6 +99,32 @@ def test_activated_environment_without_the_packages_stops_with_a_sentence(projec
     assert not (project.root / ".venv").exists()
 
 
+def test_the_users_python_variables_do_not_reach_our_processes(monkeypatch):
+    monkeypatch.setattr(os, "environ", {
+        "PATH": "/bin", "PYTHONPATH": "/other", "PYTHONSTARTUP": "/s.py", "PYTHONOPTIMIZE": "2", "PYTHONHOME": "/gone",
+        "PYTHONIOENCODING": "latin1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_KEYRING_BACKEND": "mine",
+        "SNAKEMAKE_PROFILE": "slurm", "GIT_DIR": "/dotfiles", "XDG_CACHE_HOME": "/tmp", "LOGNAME": "me",
+    })  # fmt: skip
+    assert environment.clean_variables() == {
+        "PATH": "/bin", "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHON_KEYRING_BACKEND": "mine", "XDG_CACHE_HOME": "/tmp", "LOGNAME": "me",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", None], ids=["cannot be written", "no account"])
+def test_an_account_without_a_home_gets_a_cache_and_a_name(home, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", home) if home else path)
+
+    def no_account():
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr(environment.getpass, "getuser", no_account)
+    variables = environment.clean_variables()
+    assert variables["XDG_CACHE_HOME"] == str(ROOT / ".snakemake/cache")
+    assert variables["LOGNAME"] == str(os.getuid())
+
+
 @pytest.fixture
 def wheels(project, tmp_path):
     """A lock of one package, which lies beside it: nothing is fetched from anywhere."""

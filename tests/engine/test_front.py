@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -56,6 +57,64 @@ def test_help_and_list_need_no_environment(project):
     assert ["demo", "Toy", "profile"] in lines
     assert "usage: run_tests.sh" in answer("run_tests.sh", "-h")
     assert not (project.root / ".venv").exists()
+
+
+def test_what_editors_leave_beside_profiles_is_none(project):
+    (project.root / "config/.#demo.yaml").symlink_to("user@host.1")
+    project.write("config/.demo.yaml", "half written")
+    project.write("notebooks/._a_make.ipynb", "macOS")
+    listed = project.run_all("--list")
+    assert listed.returncode == 0 and listed.stderr == ""
+    assert [line.split()[0] for line in listed.stdout.splitlines()[-2:]] == ["Profiles:", "demo"]
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf# mine: Small\r\n", b"# mine: Small\n# Gr\xfc\xdfe\n"])
+def test_a_profile_s_purpose_whatever_the_editor_wrote(project, content):
+    (project.root / "config/mine.yaml").write_bytes(content)
+    listed = project.run_all("--list")
+    assert listed.stdout.splitlines()[-1].split()[:2] == ["mine", "Small"]
+
+
+@pytest.mark.parametrize("name", ["mini (copy)", "mini copy", "-mini", "{mini}"])
+def test_a_profile_whose_name_can_be_no_folder_s_is_refused(project, name):
+    project.write(f"config/{name}.yaml", "")
+    answer = project.run_all(f"--profile={name}")
+    assert answer.returncode == 2 and len(answer.stderr.splitlines()) == 1
+    assert f"the name of config/{name}.yaml is {name!r}, but must be of letters, digits," in answer.stderr
+
+
+def test_a_number_that_two_notebooks_have_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(front, "notebooks", lambda: ["05_pruning", "05_pruning-Copy1"])
+    assert front.parse(["--only", "05_pruning"]).only == ["05_pruning"]
+    with pytest.raises(SystemExit):
+        front.parse(["--only", "05"])
+    assert "'05' may be 05_pruning or 05_pruning-Copy1; give the whole name" in capsys.readouterr().err
+
+
+def test_the_list_in_strange_surroundings(project, tmp_path):
+    """Packages and a home of another Python, a terminal that knows ASCII only, a CDPATH, sh instead of bash."""
+    for module in ("argparse", "yaml", "enum"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('of another Python')")
+    project.write("config/mine.yaml", "# mine: a \u2013 b.\n")
+    (tmp_path / "other" / project.root.name / ".ci").mkdir(parents=True)
+    strange = project.variables(
+        PYTHONPATH=str(tmp_path), PYTHONHOME="/nowhere", PYTHONIOENCODING="ascii", CDPATH=str(tmp_path / "other")
+    )
+    for command in (["bash", f"{project.root.name}/run_all.sh"], ["sh", project.root / "run_all.sh"]):
+        answer = subprocess.run(
+            [*command, "--list"], cwd=project.root.parent, env=strange, capture_output=True, text=True, check=False
+        )
+        assert (answer.returncode, answer.stderr) == (0, "")
+        assert answer.stdout.startswith("Notebooks:") and "a \u2013 b" in answer.stdout
+
+
+def test_a_terminal_without_the_sign_gets_another(project):
+    project.write("config/mine.yaml", "# mine: a \u2013 b.\n")
+    answer = subprocess.run(
+        [sys.executable, "-m", "sslauth_utils.engine.front", "--list"], cwd=project.root,
+        env=project.variables(PYTHONIOENCODING="latin1"), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "a ? b" in answer.stdout
 
 
 def test_it_works_from_another_folder(project, tmp_path):

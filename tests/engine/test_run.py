@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from toy_project import MAKE
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.engine import graph, run
@@ -48,6 +49,22 @@ def test_each_scenario_gets_its_run_and_its_own_results(finished_once):
     folders = ["a_make/circle-s0", "a_make/square-s0", "b_fill/circle-s0", "b_fill/square-s0"]
     assert list(rows) == [f"demo/{folder}/rows.csv" for folder in folders]
     assert rows["demo/b_fill/square-s0/rows.csv"] == "side,area\n1,1\n2,4\nshades,6.0\n"
+
+
+def test_a_run_in_strange_surroundings(project, tmp_path):
+    """Another Python's packages, a start-up script, a cluster's profile, no home, a long path for temporary files."""
+    (tmp_path / "yaml.py").write_text("raise SystemExit('of another Python')")
+    (tmp_path / "start.py").write_text("started_up = 1\n")
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    code = "assert 'started_up' not in globals()\n" + MAKE
+    project.notebook("a_make", code, 'profile = "demo"\nscenario = "circle"\nseed = 0\nsides = [1]\n', [])
+    answer = project.run_all(
+        "--only", "a_make", PYTHONPATH=str(tmp_path), PYTHONSTARTUP=str(tmp_path / "start.py"), PYTHONOPTIMIZE="2",
+        SNAKEMAKE_PROFILE="slurm", HOME="/proc/nowhere", XDG_CACHE_HOME="/proc/nowhere", TMPDIR=str(long), LC_ALL="C",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert len(project.rows()) == 2
 
 
 def test_with_nothing_changed_no_notebook_runs(finished):

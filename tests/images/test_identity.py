@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sslauth_utils.images import identity
-from sslauth_utils.images.identity import data_files, set_name, weights_path, weights_sha256
+from sslauth_utils.images.folders import list_folder
+from sslauth_utils.images.identity import array_files, data_files, set_name, weights_path, weights_sha256
 
 
 @pytest.fixture
@@ -68,12 +69,32 @@ def test_folders_count_by_path_size_and_time_of_every_file(home, tmp_path):
     assert data_files(name) == [["cats/one.png", 3, 6_000_000_000]]
 
 
-def test_imagenet_lies_in_a_folder_of_either_place(home, tmp_path):
-    for place in (home, tmp_path / "data"):
-        (place / "imagenet" / "train").mkdir(parents=True)
-        (place / "imagenet" / "train" / f"{place.name}.jpg").touch()
-    assert [path for path, _, _ in data_files("imagenet")] == ["train/home.jpg", "train/data.jpg"]
+def test_of_imagenet_s_two_places_the_one_counts_that_is_read(home, tmp_path):
+    for place, part in ((home, "train"), (tmp_path / "data", "train"), (tmp_path / "data", "val")):
+        (place / "imagenet" / part).mkdir(parents=True)
+        (place / "imagenet" / part / f"{place.name}.jpg").touch()
+    assert [path for path, _, _ in data_files("imagenet")] == ["train/home.jpg", "val/data.jpg"]
     assert data_files("dots") == []
+
+
+def test_of_a_folder_those_files_count_that_are_read_and_no_others(home, tmp_path):
+    real, top = tmp_path / "elsewhere" / "cats", tmp_path / "pictures"
+    for path in (real / "one.png", top / "dogs" / "two.PGM", top / ".hidden" / "a.png", top / "dogs" / "._two.png",
+                 top / "dogs" / "notes.txt"):  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1")
+    (top / "cats").symlink_to(real)
+    before = data_files(f"folder:{top}")
+    assert [path for path, _, _ in before] == ["cats/one.png", "dogs/two.PGM"]
+    assert [path.relative_to(top).as_posix() for path in list_folder(top)[0]] == ["cats/one.png", "dogs/two.PGM"]
+    (real / "one.png").write_bytes(b"12")  # the target of the link
+    assert data_files(f"folder:{top}") != before
+
+
+def test_what_macos_puts_beside_array_files_is_no_data_set(home):
+    (home / "._dots_train.npz").write_bytes(b"")
+    (home / "dots_train.npz").write_bytes(b"")
+    assert [path.name for path in array_files()] == ["dots_train.npz"]
 
 
 def test_without_files_of_the_user_s_there_is_nothing_to_count(monkeypatch):

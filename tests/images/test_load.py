@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision import datasets
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.images import cache, load
+from sslauth_utils.images import cache, identity, load
 from sslauth_utils.images.load import balanced, known_names, load_images
 
 CLASSES = np.array(["cat", "dog", "ship"])
@@ -35,7 +35,8 @@ def home(monkeypatch, tmp_path):
     folder.mkdir()
     monkeypatch.setenv("SSLAUTH_DATA", str(folder))
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(load, "DATA", tmp_path / "data")
+    for module in (load, identity):
+        monkeypatch.setattr(module, "DATA", tmp_path / "data")
     return folder
 
 

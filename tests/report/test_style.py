@@ -19,6 +19,13 @@ def test_schemes_are_told_apart_by_colour_marker_and_label():
         assert set(look) == set(KAPPA) and len(set(look.values())) == len(look)
 
 
+def test_nothing_of_the_readers_own_style_remains():
+    plt.rcParams.update({"text.usetex": True, "axes.facecolor": "black", "xtick.direction": "in"})
+    style.use_style()
+    assert not plt.rcParams["text.usetex"]
+    assert (plt.rcParams["axes.facecolor"], plt.rcParams["xtick.direction"]) == ("white", "out")
+
+
 def test_style_is_small_sans_type_with_open_axes():
     style.use_style()
     assert plt.rcParams["font.family"] == ["DejaVu Sans"], "a font that matplotlib brings along"

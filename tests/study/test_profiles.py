@@ -183,6 +183,7 @@ def test_a_profile_may_say_how_long_its_runs_take(write):
     ("change", "sentence"),
     [
         (lambda text: text + "  bad: [1, 2", "tiny.yaml is not readable as YAML: "),
+        (lambda text: text + "seeds: [1]\n", "gives the key 'seeds' a second time; correct it."),
         (lambda text: text.replace("  resize", "\tresize"), "tiny.yaml is not readable as YAML: "),
         (lambda text: "", f"tiny.yaml {SECTIONS}"),
         (lambda text: "- demo", f"tiny.yaml {SECTIONS}"),
@@ -191,6 +192,9 @@ def test_a_profile_may_say_how_long_its_runs_take(write):
         (lambda text: text.replace("[0, 2]", "3"), "tiny.yaml: section seeds must be a non-empty list."),
         (lambda text: text.replace("[0, 2]", "[]"), "tiny.yaml: section seeds must be a non-empty list."),
         (lambda text: text.replace("[0, 2]", "[-1]"), "seeds must be whole numbers from 0 on, not [-1]."),
+        (lambda text: text.replace("[0, 2]", "[0, 2, 0]"), "seeds names one twice ([0, 2, 0]); name each once."),
+        (lambda text: text.replace("imagenet:", "image net:"), "a name in scenarios is 'image net', but must be of"),
+        (lambda text: text.replace("imagenet:", "1:"), "a name in scenarios is 1, but must be of letters,"),
         (lambda text: text.replace("[0, 2]", "[one]"), "seeds must be whole numbers from 0 on, not ['one']."),
         (lambda text: yaml.safe_dump(yaml.safe_load(text) | {"notebooks": None}),
          "tiny.yaml: section notebooks must be a non-empty dict."),
@@ -199,8 +203,9 @@ def test_a_profile_may_say_how_long_its_runs_take(write):
         (lambda text: text.replace("{key_data: shapes}", "shapes"),
          "tiny.yaml: scenarios.imagenet must hold names and values, not 'shapes'; write {} for none."),
     ],
-    ids=["open-bracket", "tab", "empty", "list", "unknown-section", "missing-section", "seeds-number", "no-seeds",
-         "negative-seed", "text-seed", "no-notebooks", "notebook-without-values", "scenario-without-values"],
+    ids=["open-bracket", "key-twice", "tab", "empty", "list", "unknown-section", "missing-section", "seeds-number",
+         "no-seeds", "negative-seed", "seed-twice", "scenario-with-blank", "scenario-number", "text-seed",
+         "no-notebooks", "notebook-without-values", "scenario-without-values"],
 )  # fmt: skip
 def test_a_faulty_profile_is_told(write, change, sentence):
     write(change(GOOD))
