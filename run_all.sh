@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Front door: makes the environment if there is none, runs the notebooks, prints the table of claims.
+# Front door: makes the environment if there is none, runs the notebooks, ends with one screen on what came out.
 # ./run_all.sh --help tells the options.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/.ci/python.sh"

@@ -153,7 +153,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "03_verify_intact",
         figures_honest,
         lambda r: figures_honest.fig_null(r[r["kind"] != "floor"], tau),
-        "The null. Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
+        "Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
         "false alarm; the left edge is a score of exactly 1.",
     )
     add(
