@@ -230,6 +230,32 @@ def _weakened(profile):
     return rows, measures
 
 
+def _trained():
+    """Generators that magnify the more, the longer they train, whatever their depth."""
+    rows = []
+    changes = (("pruning", 0.1), ("rounding", 2), ("disguised stl10", 10.0))
+    for scenario, (tamper, strength), (depth, steps) in itertools.product(
+        SCENARIOS, changes, itertools.product((32, 64), (300, 1000))
+    ):
+        keys = f"ood d{depth} s{steps} lr0.001"
+        about = {"scenario": scenario, "keys": keys, "tamper": tamper, "strength": strength}
+        rows += of_keys("DCmp", 99.95, **about) + of_keys("Trans", 100 - 0.05 * (20 + steps / 100), **about)
+    return rows, []
+
+
+def _near():
+    """Tampers that the generator magnifies four times as much as honest roundings."""
+    rows = []
+    names = ("rounding step", "pruning", "weight noise 0", "weight noise 1", "part of the backdoor",
+             "part of the disguise")  # fmt: skip
+    for scenario, tamper, nth in itertools.product(SCENARIOS, names, range(12)):
+        loss = 1e-3 * 2**nth  # points
+        about = {"scenario": scenario, "keys": "ood", "tamper": tamper, "strength": 0.01 * (nth + 1)}
+        rows += of_keys("DCmp", 100 - loss, **about)
+        rows += of_keys("Trans", 100 - (10 if tamper == names[0] else 40) * loss, **about)
+    return rows, []
+
+
 @functools.cache
 def world(name):
     """(notebook, "rows" or "measures") to the table that a run of the profile `name` would leave."""
@@ -248,6 +274,8 @@ def world(name):
         "11_transformation": _transformed(settings["11_transformation"]),
         "12_fidelity": _faithful(settings["06_backdoor"]["targets"]),
         "13_utility_loss": _weakened(profile),
+        "14_generator_training": _trained(),
+        "15_near_tolerance": _near(),
     }
     return {
         (notebook, table): pd.DataFrame(lines)

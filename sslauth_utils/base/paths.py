@@ -15,6 +15,7 @@ CACHE = DATA / "cache"
 CLAIMS = CONFIG / "claims"  # one file a paper
 FINDINGS = CONFIG / "findings"
 QUESTIONS = CONFIG / "questions"
+STATED = CONFIG / "stated"  # the settings that it states
 
 
 def user_data() -> Path | None:

@@ -28,14 +28,14 @@ Axis = dict[Any, dict[str, Any]]
 
 
 def read_claims(folder: Path = CLAIMS) -> list[dict[str, Any]]:
-    """The claims of all files in `folder`, their families expanded, in the order in which they stand.
+    """The claims of all files in `folder`, SSL-Auth's first, their families expanded, in the order in which they stand.
 
     Raises:
         UserError: an unknown or missing field, measure or rule, an id used twice, or axes, names or cells that do
             not fit each other; it names the file and the family or claim.
     """
     claims: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.stem != "sslauth", path.stem)):
         content = read_yaml(path)
         if not isinstance(content, dict) or not {"claims"} <= set(content) <= {"shared", "claims"}:
             raise UserError(f"{path} must hold the section claims, and beside it at most shared.")

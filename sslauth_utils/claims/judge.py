@@ -12,6 +12,7 @@ import pandas as pd
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.claims.contrast import Incomplete, Measured
+from sslauth_utils.claims.cuts import cuts_in_words
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.measures import MEASURES
 from sslauth_utils.claims.rules import ENOUGH_SEEDS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds
@@ -19,7 +20,7 @@ from sslauth_utils.claims.statistics import UnequalKeys
 from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.study.rows import load_rows, select
 
-COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts"]
 
 
 class Results:
@@ -66,11 +67,13 @@ def evaluate(profile: str, tau: float, results: Path = RESULTS, seed: int | None
     """All claims against the rows of `profile`, or of one seed of it: the columns of summary.csv.
 
     A claim without (all) its rows keeps empty numbers and is not tested; one that this profile's
-    size cannot decide shows its numbers and is not tested.
+    size cannot decide shows its numbers and is not tested. Beside each stands what `profile` cuts of the settings on
+    which it hangs (`cuts`).
     """
-    lines, results_of = [], Results(profile, tau, results, seed)
+    lines, results_of, cuts = [], Results(profile, tau, results, seed), cuts_in_words(profile)
     for claim in read_claims():
-        line = {name: claim[name] for name in ("id", "source", "quantity", "paper")} | {"verdict": NOT_TESTED}
+        line = {name: claim[name] for name in ("id", "source", "quantity", "paper")}
+        line |= {"verdict": NOT_TESTED, "cuts": cuts(claim)}
         lines.append(line)
         judged = results_of.judge(claim)
         if judged is None:

@@ -7,12 +7,24 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from sslauth_utils.claims import measures_contrasts, measures_generators, measures_values, measures_verdicts
+from sslauth_utils.claims import (
+    measures_contrasts,
+    measures_generators,
+    measures_near,
+    measures_values,
+    measures_verdicts,
+)
 from sslauth_utils.claims.contrast import Measured
 
 Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_values)
+    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
     for measure in module.MEASURES
 }
+#: measures that set two values of a column of the rows against each other, and the column
+COMPARES = {
+    "rise": "strength", "success_rise": "strength", "share_change": "strength",
+    "kappa_ratio": "scheme", "generator_gap": "scheme",
+    "setting_kappa_ratio": "keys", "setting_success_gap": "keys",
+}  # fmt: skip

@@ -109,6 +109,21 @@ def scenario_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return *found[:3], len(one) + len(other)
 
 
+# --- generators of two settings, which column keys tells apart; the keys are the same ---------------------------------
+
+
+def setting_kappa_ratio(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """`kappa` with the second of the claim's ``keys`` over that with the first; n counts keys x seeds."""
+    first, second = claim["where"]["keys"]
+    return _loss_ratio(rows[rows["scheme"] == "Trans"], "keys", second, first)
+
+
+def setting_success_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Authentication success by Trans with the second of the claim's ``keys`` minus with the first, in points."""
+    first, second = claim["where"]["keys"]
+    return _gap(_passes(rows[rows["scheme"] == "Trans"], tau), "keys", second, first)
+
+
 # --- key sets: other images that check the same encoders --------------------------------------------------------------
 
 
@@ -198,5 +213,6 @@ def _at_strengths(rows: pd.DataFrame, strengths: list[float]) -> pd.DataFrame:
 
 MEASURES = (
     order, success_gap, kappa, kappa_ratio, kappa_unevenness, form_kappa, form_gap, form_success_gap, rise,
-    success_rise, last_minus_first, scenario_gap, key_gap, key_loss_ratio, rise_gap, key_spread,
+    success_rise, last_minus_first, scenario_gap, setting_kappa_ratio, setting_success_gap, key_gap, key_loss_ratio,
+    rise_gap, key_spread,
 )  # fmt: skip

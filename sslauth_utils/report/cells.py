@@ -4,10 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from sslauth_utils.claims.findings import NO_ROWS, NOT_SUPPORTED, SUPPORTED, UNEXPLAINED
+from sslauth_utils.claims import findings as found
+from sslauth_utils.claims.cuts import BREAK
 from sslauth_utils.claims.rules import rule_text
 from sslauth_utils.report.numbers import quantity_and_unit, with_digits
 from sslauth_utils.report.sections import SIGNS, UNDECIDED
+
+#: of a finding, as the page says it
+KINDS = {found.CAUSE: "Cause", found.OBSERVATION: "Observation", found.UNKNOWN: "Cause unknown"}
 
 
 def look(verdict: str) -> tuple[str, str]:
@@ -33,25 +37,35 @@ def claim_cells(summary: pd.DataFrame, claims: list[dict[str, Any]]) -> list[dic
             "id": claim.id, "source": claim.source, "quantity": quantity, "unit": unit, "paper": claim.paper,
             "measured": measured, "interval": interval, "n": "" if pd.isna(claim.n) else f"{claim.n:.0f}",
             "verdict": claim.verdict, "sign": sign, "kind": kind, "rule": rules.get(claim.id, ""),
+            "cuts": _cuts(claim.cuts),
         })  # fmt: skip
     return cells
 
 
-def finding_cells(findings: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every finding with its tests; what no finding explains comes last, without a text.
+def _cuts(text: str) -> list[str]:
+    return text.split(BREAK) if text else []
+
+
+def finding_cells(findings: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every finding with its tests and the cuts of its claims; what none explains comes last, without a text.
 
     Args:
         findings: as `findings.evaluate` gives them.
+        summary: as `judge.evaluate` gives it, for its cuts.
     """
-    kinds = {SUPPORTED: "good", NOT_SUPPORTED: "bad", NO_ROWS: "idle"}
-    shown = []
+    kinds = {found.CONFIRMED: "good", found.REFUTED: "bad"}
+    cuts, shown = summary.set_index("id")["cuts"], []
     for name, lines in findings.groupby("finding", sort=False):
         first, tests = lines.iloc[0], []
-        for line in lines.itertuples() if name != UNEXPLAINED else ():
+        for line in lines.itertuples() if name != found.UNEXPLAINED else ():
             measured, interval = with_digits(line.measured, line.low, line.high)
             tests.append({
                 "test": line.test, "measured": measured, "interval": interval, "n": line.n, "answer": line.answer,
-                "kind": kinds[line.answer],
+                "kind": kinds.get(line.answer, "idle"), "after": line.answer in (found.FITS, found.FITS_NOT),
             })  # fmt: skip
-        shown.append({"id": str(name), "text": first["reason"], "claims": first["claims"], "tests": tests})
+        mine = dict.fromkeys(cut for claim in first["claims"] for cut in _cuts(cuts[claim]))
+        shown.append({
+            "id": str(name), "kind": KINDS[first["kind"]], "text": first["reason"], "claims": first["claims"],
+            "tests": tests, "cuts": list(mine),
+        })  # fmt: skip
     return shown

@@ -20,6 +20,7 @@ from sslauth_utils.base.files import read_json, sha256_file, sha256_json, write_
 from sslauth_utils.base.fingerprint import combined, meanings
 from sslauth_utils.base.leash import die_with
 from sslauth_utils.claims import families
+from sslauth_utils.claims.near import verdicts
 from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.claims.verifications import NOTEBOOKS, verifications
 from sslauth_utils.report import (
@@ -28,8 +29,10 @@ from sslauth_utils.report import (
     figures_generators,
     figures_honest,
     figures_keys,
+    figures_near,
     figures_overview,
     figures_pruning,
+    figures_training,
     style,
     tables,
 )
@@ -295,6 +298,22 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         lambda r: figures_attacks.fig_utility_loss(r, measures["13_utility_loss"]),
         "An ablation: the plain backdoor with and without its utility loss. Lines are means, dots the seeds, bands "
         "95 % intervals.",
+    )
+    add(
+        "fig14_generator_training",
+        "14_generator_training",
+        figures_training,
+        lambda r: figures_training.fig_training(r, tau),
+        "How much the generator magnifies, by the steps and the depth of its training. Dotted: the paper's 1000. "
+        "Bands: 95 % intervals.",
+    )
+    add(
+        "fig15_near_tolerance",
+        "15_near_tolerance",
+        figures_near,
+        lambda r: figures_near.fig_near(verdicts(r, tau)),
+        "Tampers as small as the tolerance. Filled: Trans rejects. Right of the line DCmp rejects, at the tolerance "
+        "that accepts the same honest roundings. A filled mark left of it is a tamper that only Trans sees.",
     )
     return found
 

@@ -108,7 +108,7 @@ def _sections(
     """Every section that has something to show; `figures` and `tables` lose what it takes."""
     known, claims = {section.key: section for section in SECTIONS}, read_claims()
     place = {cell["id"]: section_of(cell["source"]).key for cell in cells}
-    findings, shown = finding_cells(report.findings), []
+    findings, shown = finding_cells(report.findings, report.claims), []
     for section in (known[key] for key in ORDER):
         mine = [cell for cell in cells if place[cell["id"]] == section.key]
         pictures = [figures.pop(name) for name in section.figures if name in figures]

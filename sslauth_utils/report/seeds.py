@@ -1,4 +1,4 @@
-"""Every seed by itself: which verdicts, and which tests of reasons, hang on the encoder.
+"""Every seed by itself: which verdicts, and which tests of findings, hang on the encoder.
 
 With few seeds an interval says little about other encoders; what one says and another does not, says more.
 Where a rule rests on an interval, each seed decides with the others (`judge.Results.judge`).
@@ -40,13 +40,13 @@ def seed_tables(
     alone = {seed: findings.evaluate(profile, tau, summary, results, seed) for seed in seeds}
     tested = reasons["finding"] != findings.UNEXPLAINED
     for table in alone.values():  # a test that names a seed has no answer from another
-        tested = tested & (table["answer"] != findings.NO_ROWS)
+        tested = tested & (table["answer"] != findings.NOT_MEASURED)
     answers = _beside(reasons[tested], {seed: table[tested] for seed, table in alone.items()}, "test")
     return [
         ("Every seed by itself: claims", _text("claims that this run decides", verdicts), _differing(verdicts)),
         (
-            "Every seed by itself: reasons",
-            _text("tests of reasons that every seed can answer (those written when its rows were known too)", answers),
+            "Every seed by itself: findings",
+            _text("tests of findings that every seed can answer (those written after its rows too)", answers),
             _differing(answers),
         ),
     ]

@@ -172,6 +172,15 @@ def _worsened(claim, rows):
             value[ours & (rows["scheme"] == "Trans")] = 1 - 2 * 0.00248
         case "kappa_ratio":
             value[ours & (rows["scheme"] == "Trans")] = value[ours & (rows["scheme"] == claim["versus"])].max()
+        case "setting_kappa_ratio" if "above" in rule:  # training gains nothing
+            first = rows["keys"] == claim["where"]["keys"][0]
+            value[ours] = value[ours & first & (rows["scheme"] == "Trans")].max()
+        case "setting_kappa_ratio":  # the second magnifies twice as much
+            second = rows["keys"] == claim["where"]["keys"][1]
+            value[ours & second & (rows["scheme"] == "Trans")] = 0.97
+        case "rejected_from_ratio" | "near_verdicts_differ":  # magnified a little less than the roundings
+            tampered = (rows["tamper"] != "rounding step") & (rows["scheme"] == "Trans")
+            value[tampered] = 1 - (1 - value[tampered]) / 5
         case "last_minus_first":
             value[ours & last] = 0.999
         case "scenario_gap":
@@ -237,7 +246,7 @@ def test_without_any_rows_nothing_is_tested(tmp_path):
     table = evaluate("paper", TAU, tmp_path)
     assert set(table["verdict"]) == {NOT_TESTED}
     assert table[["measured", "low", "high", "n"]].isna().all(axis=None)
-    assert table.columns.tolist() == ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+    assert table.columns.tolist() == judge.COLUMNS
 
 
 def test_claims_of_a_notebook_without_rows_are_not_tested(monkeypatch):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import beta, f
 
+from sslauth_utils.claims import near
 from sslauth_utils.claims.contrast import Incomplete, worst
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import read_findings
@@ -118,6 +119,17 @@ def test_kappa_ratio_compares_two_generators_on_the_same_keys():
     rows = select(PAIRS, {"strength": 0.2})
     other = rows[rows["scheme"] == "Trans"].assign(scheme="Trans G_max", similarity=[0.96, 0.85])
     assert measure("kappa_ratio", pd.concat([rows, other]), versus="Trans G_max") == (2, 2)
+
+
+def test_two_settings_of_a_generator_are_compared_key_by_key():
+    rows = select(PAIRS, {"strength": 0.2})  # Trans: 0.92 and 0.7
+    longer = rows.assign(keys="ood d32 s1000", similarity=[0.0, 0.9, 0.8, 0.996, 0.62])
+    both, where = pd.concat([longer, rows]), {"keys": ["ood", "ood d32 s1000"]}
+    assert measure("setting_kappa_ratio", both, where=where) == ((0.004 + 0.38) / (0.08 + 0.3), 2)
+    assert measure("setting_success_gap", both, where=where) == (50, 2), "one of two keys passes with the second"
+    assert measure("setting_success_gap", both, where={"keys": where["keys"][::-1]}) == (-50, 2)
+    with pytest.raises(Incomplete):
+        measure("setting_kappa_ratio", rows, where=where)
 
 
 # --- attacks ----------------------------------------------------------------------------------------------------------
@@ -484,6 +496,66 @@ def test_key_loss_ratio_draws_the_encoders_of_both_sets_together_and_their_keys_
     both = of_keys(ood_10=[0.98, 0.96], id_10=[0.99, 0.98])  # key by key it is two as well, but these are no pairs
     _, low, high, _ = MEASURES["key_loss_ratio"](both, TAU, {})
     assert (low, high) == pytest.approx((1, 4))
+
+
+# --- near the tolerance -----------------------------------------------------------------------------------------------
+
+
+def dial(tamper, kappa, losses, **about):
+    """Rows of two keys at growing strengths: 1 - cos is `losses` and half of it, 1 - SSIM `kappa` times as much."""
+    return frame(*(
+        (scheme, key, strength, 1 - times * loss * share)
+        for strength, loss in enumerate(losses) for key, share in ((0, 1), (1, 0.5))
+        for scheme, times in (("DCmp", 1), ("Trans", kappa))
+    ), **{"tamper": tamper} | about)  # fmt: skip
+
+
+FINE = 1e-5 * 1.1 ** np.arange(80)
+
+
+def test_the_ratio_is_that_of_the_magnifications():
+    rows = pd.concat([dial("rounding step", 10, FINE), dial("pruning", 40, FINE), dial("weight noise 0", 20, FINE)])
+    pruned = rows[rows["tamper"] != "weight noise 0"]
+    found, n = measure("rejected_from_ratio", pruned)
+    assert (found.expected, n) == (pytest.approx(10 / 40, rel=1e-6), 2), "two keys"
+    found, n = measure("rejected_from_ratio", rows)
+    assert (found.expected, n) == (pytest.approx((10 / 40 * 10 / 20) ** 0.5, rel=1e-6), 4), "tampers count alike"
+    with pytest.raises(Incomplete):
+        measure("rejected_from_ratio", pruned[pruned["tamper"] == "pruning"])
+    with pytest.raises(Incomplete):  # no key ever crosses the tolerance
+        measure("rejected_from_ratio", pd.concat([dial("rounding step", 10, FINE), dial("pruning", 1, FINE[:20])]))
+
+
+def test_the_crossing_is_read_off_between_two_strengths_in_any_order():
+    rows = dial("pruning", 10, [1e-4, 4e-4, 9e-4]).sample(frac=1, random_state=0)
+    assert near.rejected_from(rows, TAU).tolist() == pytest.approx([5e-4, np.nan], nan_ok=True), "key 1 never crosses"
+    jump = dial("pruning", 10, [1e-4, 1e-2])
+    assert near.rejected_from(jump, TAU).iloc[0] == pytest.approx(5e-4, nan_ok=True)
+    assert near.rejected_from(dial("pruning", 10, [1e-2, 2e-2]), TAU).isna().all(), "rejected from the first on"
+
+
+def test_verdicts_are_compared_near_the_tolerance_matched_on_roundings():
+    rows = pd.concat([dial("rounding step", 10, FINE), dial("pruning", 20, FINE)])
+    table = near.verdicts(rows, TAU)
+    assert table["tolerance"].unique() == pytest.approx([5e-4], rel=0.05)
+    pruned = table[table["tamper"] == "pruning"].set_index("strength")
+    assert (pruned["dcmp"] == (pruned["tolerance"] > FINE)).all() and (pruned["trans"] == (20 * FINE < 0.005)).all()
+    assert (pruned["near"] == ((pruned["tolerance"] / 3 <= FINE) & (3 * pruned["tolerance"] >= FINE))).all()
+    differ, close = (pruned["dcmp"] != pruned["trans"]) & pruned["near"], pruned["near"]
+    assert measure("near_verdicts_differ", rows) == (100 * differ.sum() / close.sum(), close.sum())
+    assert 0 < differ.sum() < close.sum()
+    with pytest.raises(Incomplete):
+        measure("near_verdicts_differ", rows[rows["tamper"] == "pruning"])
+    with pytest.raises(Incomplete):
+        measure("near_verdicts_differ", rows[rows["tamper"] == "rounding step"])
+
+
+def test_encoders_have_tolerances_of_their_own():
+    rows = pd.concat([dial("rounding step", kappa, FINE, seed=seed) for seed, kappa in ((0, 10), (1, 50))])
+    matched = near.matched_on_rounding(rows, TAU)
+    assert [1 - of.tau for of in matched.values()] == pytest.approx([5e-4, 1e-4], rel=0.05)
+    with pytest.raises(Incomplete):
+        near.matched_on_rounding(pd.concat([rows, dial("pruning", 10, FINE, seed=2)]), TAU)
 
 
 def test_every_measure_was_shown_by_hand_and_is_used():

@@ -260,7 +260,10 @@ def test_a_value_still_counts_when_only_the_run_that_it_belongs_to_was_made(stud
 
 @pytest.mark.parametrize(
     ("path", "word"),
-    [("config/questions/sslauth.yaml", "decisive: [matched-*]"), ("sslauth_utils/report/templates/report.css", "#fff")],
+    [
+        ("config/questions/sslauth.yaml", "decisive: [matched-*, near-*]"),
+        ("sslauth_utils/report/templates/report.css", "#fff"),
+    ],
 )
 def test_a_question_and_the_page_s_look_draw_the_summary_again(study, path, word):
     text = (study.root / path).read_text(encoding="utf-8")

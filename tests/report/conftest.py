@@ -29,10 +29,10 @@ def read_reference(profile):
     folder = RESULTS / "reference" / profile
     tables = {path.name.removesuffix(".csv.gz"): pd.read_csv(path, keep_default_na=False)
               for path in sorted(folder.glob("*.csv.gz"))}  # fmt: skip
-    findings = pd.read_csv(folder / "findings.csv").fillna({"reason": "", "test": "", "answer": ""})
+    findings = pd.read_csv(folder / "findings.csv").fillna({"reason": "", "test": "", "written": "", "answer": ""})
     return Reference(
         profile,
-        pd.read_csv(folder / "summary.csv").astype({"n": "Int64"}),
+        pd.read_csv(folder / "summary.csv").fillna({"cuts": ""}).astype({"n": "Int64"}),
         findings.assign(claims=findings["claims"].str.split()).astype({"n": "Int64"}),
         {name: table for name, table in tables.items() if not name.endswith(".measures")},
         {name.removesuffix(".measures"): table for name, table in tables.items() if name.endswith(".measures")},

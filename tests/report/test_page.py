@@ -10,6 +10,7 @@ import pytest
 from drawn import TAU
 
 from sslauth_utils.claims.families import read_claims
+from sslauth_utils.claims.findings import COLUMNS as FINDING
 from sslauth_utils.claims.judge import COLUMNS
 from sslauth_utils.claims.questions import answer_questions, read_questions
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, rule_text
@@ -74,11 +75,11 @@ def claims():
         line["verdict"] = verdicts[index % 3]
         if line["verdict"] != NOT_TESTED:
             line |= {"measured": 99.123456789, "low": 98.5, "high": 99.75, "n": 200}
+        line["cuts"] = "" if index % 3 == 0 else f"width 16 of 64; {claim['notebook']} cut"
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})
 
 
-FINDING = ["finding", "claims", "reason", "test", "measured", "low", "high", "n", "answer"]
 NOTHING = [float("nan")] * 3 + [pd.NA]
 
 
@@ -159,7 +160,8 @@ def test_every_claim_has_its_line_with_numbers_verdict_and_rule_in_words(build, 
         quantity, unit = quantity_and_unit(claim.quantity)
         verdict, what, paper, here, n = (" ".join(cell.split()) for cell in page.row(claim.id))
         assert verdict == f"{signs[claim.verdict]} {claim.verdict}" and paper == str(claim.paper)
-        escaped = str(markupsafe.escape(f"{quantity} ({claim.source}) Rule: {rules[claim.id]}."))
+        cuts = f" settings cut: 2 {claim.cuts}" if claim.cuts else ""
+        escaped = str(markupsafe.escape(f"{quantity} ({claim.source}) Rule: {rules[claim.id]}.{cuts}"))
         assert what == " ".join(escaped.split())
         measured = f"99.1 {unit}".strip() + " [98.5 to 99.8]"
         assert (here, n) == (("", "") if claim.verdict == NOT_TESTED else (measured, "200"))
@@ -192,8 +194,8 @@ def test_each_count_lists_the_claims_of_its_verdict(build, claims):
 
 
 def test_every_link_inside_has_its_place_and_no_place_is_there_twice(build):
-    page = build(findings=pd.DataFrame([["few", ["fig5-anomaly-dcmp"], "Few.", "A", *NOTHING, "not measured"]],
-                                       columns=FINDING).astype({"n": "Int64"}))  # fmt: skip
+    line = ["few", "cause", ["fig5-anomaly-dcmp"], "Few.", "A", "before", *NOTHING, "not measured"]
+    page = build(findings=pd.DataFrame([line], columns=FINDING).astype({"n": "Int64"}))
     assert {link[1:] for link in page.links() if link.startswith("#")} <= set(page.ids())
     assert len(page.ids()) == len(set(page.ids()))
 
@@ -286,25 +288,30 @@ def test_the_same_results_give_the_same_page(build):
 
 
 def test_a_reason_stands_with_its_tests_in_the_first_section_of_its_claims_and_others_lead_there(build):
+    few = ["few", "cause", ["fig8-no-anomaly-id", "fig5-anomaly-dcmp"], "Few & small."]
     lines = [
-        ["few", ["fig8-no-anomaly-id", "fig5-anomaly-dcmp"], "Few & small.", "A is above 1", 2.5, 2, 3, 7, "supported"],
-        ["few", ["fig8-no-anomaly-id", "fig5-anomaly-dcmp"], "Few & small.", "B is 1", 2.5, 2, 3, 7, "not supported"],
-        ["few", ["fig8-no-anomaly-id", "fig5-anomaly-dcmp"], "Few & small.", "C is 1", *NOTHING, "not measured"],
-        ["no reason found", ["s41-density"], "", "", *NOTHING, ""],
+        [*few, "A is above 1", "before", 2.5, 2, 3, 7, "confirmed"],
+        [*few, "B is 1", "before", 2.5, 2, 3, 7, "refuted"],
+        [*few, "C is 1", "before", *NOTHING, "not measured"],
+        [*few, "D is 1", "after", 2.5, 2, 3, 7, "fits"],
+        ["no reason found", "unknown", ["s41-density"], "", "", "", *NOTHING, ""],
     ]
     page = build(findings=pd.DataFrame(lines, columns=FINDING).astype({"n": "Int64"}))
     parts = dict(re.findall(r'<section><h2 id="(\w+)">(.*?)</section>', page.source, re.DOTALL))
-    assert page.source.count("Few &amp; small.") == 1 and "Few &amp; small." in parts["fig5"]
+    assert page.source.count("Few &amp; small.") == 1 and "<b>Cause.</b> Few &amp; small." in parts["fig5"]
     assert 'explained under\n<a href="#fig5">Fig. 5</a>.' in parts["fig8"]
     assert "No reason found." in parts["fig10"] and page.source.count("No reason found.") == 1
     items = [" ".join(re.sub("<[^>]*>", "", item).split()) for item in
              re.findall(r"<li>(.*?)</li>", parts["fig5"], re.DOTALL)]  # fmt: skip
     assert items == [
-        "A is above 1: 2.5 [2.0 to 3.0], n = 7 supported", "B is 1: 2.5 [2.0 to 3.0], n = 7 not supported",
-        "C is 1: not measured",
+        "A is above 1: 2.5 [2.0 to 3.0], n = 7 confirmed", "B is 1: 2.5 [2.0 to 3.0], n = 7 refuted",
+        "C is 1: not measured", "D is 1: 2.5 [2.0 to 3.0], n = 7 fits, written after",
     ]  # fmt: skip
-    kinds = re.findall(r'<span class="verdict (\w+)">(?:supported|not supported|not measured)</span>', parts["fig5"])
-    assert kinds == ["good", "bad", "idle"]
+    kinds = re.findall(
+        r'<span class="verdict (\w+)">(?:confirmed|refuted|not measured|fits[^<]*)</span>', parts["fig5"]
+    )
+    assert kinds == ["good", "bad", "idle", "idle"], "what was written after its rows is grey"
+    assert "settings cut: 2" in parts["fig5"] and "width 16 of 64; 0" in parts["fig5"], "those of its claims"
 
 
 def test_a_reference_s_page_has_no_dead_link_and_says_held_missed_and_undecided_in_one_sentence(reference, tmp_path):

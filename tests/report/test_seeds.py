@@ -29,7 +29,7 @@ def tables(results, seeds):
 
 
 def test_a_claim_that_holds_with_one_seed_only_is_shown_and_the_others_are_counted(results):
-    (_, text, table), (_, about_reasons, _) = tables(results, [0, 1])
+    (_, text, table), (_, about_findings, _) = tables(results, [0, 1])
     shown = table.set_index("claim")
     assert "fig5-anomaly-dcmp" in shown.index
     line = shown.loc["fig5-anomaly-dcmp"]
@@ -38,20 +38,21 @@ def test_a_claim_that_holds_with_one_seed_only_is_shown_and_the_others_are_count
     assert line["all seeds"] == rules.NOT_REPRODUCED, "a rule on an interval asks it of both"
     decided = (judge.evaluate("lite", TAU, results)["verdict"] != rules.NOT_TESTED).sum()
     assert f"Of {decided} claims that this run decides, {decided - len(table)} come out the same" in text
-    none = "There are no tests of reasons that every seed can answer (those written when its rows were known too)."
-    assert about_reasons == none, "all of them name a seed"
+    none = "There are no tests of findings that every seed can answer (those written after its rows too)."
+    assert about_findings == none, "all of them name a seed"
 
 
 def test_a_reason_s_number_of_each_seed_is_of_that_seed_s_rows(results, monkeypatch):
     where = {"scenario": "cifar10", "scheme": "DCmp", "tamper": "pruning", "strength": [0.3, 0.4]}
     test = {"quantity": "It falls", "notebook": "05_pruning", "where": where, "measure": "rise", "rule": {"at_most": 0}}
     named = test | {"quantity": "Seed 0 rises", "rule": {"above": 0}, "where": where | {"seed": 0}}
-    finding = {"id": "f", "claims": ["fig5-anomaly-dcmp"], "profiles": ["lite"], "reason": "r", "tests": [test, named]}
+    finding = {"id": "f", "claims": ["fig5-anomaly-dcmp"], "profiles": ["lite"], "reason": "r"}
+    finding |= {"kind": findings.OBSERVATION, "tests": [test, named]}
     monkeypatch.setattr(findings, "read_findings", lambda: [finding])
     _, (_, text, table) = tables(results, [0, 1])
     assert table["test"].tolist() == ["It falls"], "a test that names a seed is of that seed anyway"
     [line] = table.to_dict("records")
-    assert (line["seed 0"], line["seed 1"]) == (findings.NOT_SUPPORTED, findings.SUPPORTED)
+    assert (line["seed 0"], line["seed 1"]) == (findings.FITS_NOT, findings.FITS)
     whole = judge.Results("lite", TAU, results)
     for seed in (0, 1):
         found, _ = whole.judge(test | {"where": where | {"seed": seed}})

@@ -32,7 +32,7 @@ def encoder_accuracies(profile: str, scenario: str, seed: int, settings: Setting
         test = load_images(data, "test", size, settings["test_images"] or None, seed)
         encoder, _ = pretrained_encoder(profile, scenario, seed, settings)
         known, unknown = (encode(encoder.to(device), images, 500) for images in (train.images, test.images))
-        untrained = untrained_encoder(settings, seed).to(device)
+        untrained = untrained_encoder(settings, scenario, seed).to(device)
         before = (encode(untrained, images, 500) for images in (train.images, test.images))
         facts = {
             "knn_accuracy": knn_accuracy(known, train.labels, unknown, test.labels),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from sslauth_utils.base.device import pick_device
+from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.tensors import describe, read_safetensors
 from sslauth_utils.images.identity import weights_path, weights_sha256
 from sslauth_utils.images.load import load_images
@@ -43,7 +44,7 @@ def pretrained_encoder(
         train = load_images(
             settings["pretrain_data"], "train", settings["size"], settings["pretrain_images"] or None, seed
         )
-        encoder = untrained_encoder(settings, seed).to(device)
+        encoder = untrained_encoder(settings, scenario, seed).to(device)
         history = []
         if settings["weights_file"]:
             path = weights_path(settings["weights_file"])
@@ -61,11 +62,15 @@ def pretrained_encoder(
     return load_encoder(folder / "encoder.safetensors"), describe(folder / "encoder.safetensors")
 
 
-def untrained_encoder(settings: Settings, seed: int) -> Encoder:
-    """The network of notebook 01's `settings` with its random initial weights."""
+def untrained_encoder(settings: Settings, scenario: str, seed: int) -> Encoder:
+    """The network of notebook 01's `settings` with its random initial weights.
+
+    Each scenario draws its own: encoders that start from the same weights keep features in common (centred cosine .4
+    where strangers have .0), and could not serve as strangers to each other.
+    """
     stats = PIXEL_STATS[settings["pixel_stats"]]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(sha256_json([scenario, seed])[:8], 16))
         if ":" in settings["arch"]:
             return library_encoder(settings["arch"], settings["size"], *stats)
         return build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)

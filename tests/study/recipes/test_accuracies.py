@@ -19,7 +19,7 @@ def test_accuracies_are_those_of_the_probes_on_the_encoder_s_features(shared):
     known, unknown = (encode(encoder, images.images) for images in (train, test))
     assert facts["knn_accuracy"] == knn_accuracy(known, train.labels, unknown, test.labels)
     assert facts["linear_accuracy"] == linear_accuracy(known, train.labels, unknown, test.labels)
-    untrained = untrained_encoder(pretraining(), 0).eval()
+    untrained = untrained_encoder(pretraining(), "cifar10", 0).eval()
     before = [encode(untrained, images.images) for images in (train, test)]
     assert facts["random_knn_accuracy"] == knn_accuracy(before[0], train.labels, before[1], test.labels)
     assert facts["chance"] == chance(test.labels) == pytest.approx(1 / 3)

@@ -238,8 +238,9 @@ def test_the_untrained_network_is_the_one_that_training_starts_from(results, mon
     monkeypatch.setattr(simclr, "pretrain", watched)
     encoder, _ = pretrained_encoder("tiny", "cifar10", 5)
     state = torch.get_rng_state()
-    untrained = encoders.untrained_encoder(pretraining(), 5)
+    untrained = encoders.untrained_encoder(pretraining(), "cifar10", 5)
     assert torch.equal(torch.get_rng_state(), state), "global randomness is left alone"
     assert started[0][0] == untrained.sha256() == encoder.sha256()
     assert torch.equal(started[0][1], drawn("dots", size=16, count=48).images)
-    assert encoders.untrained_encoder(pretraining(), 6).sha256() != untrained.sha256()
+    others = (encoders.untrained_encoder(pretraining(), *which) for which in (("cifar10", 6), ("imagenet", 5)))
+    assert all(other.sha256() != untrained.sha256() for other in others), "no two encoders start from the same weights"

@@ -1,0 +1,35 @@
+"""A tampered encoder, taken back part of the way: any attack as small as one likes."""
+
+import copy
+
+import torch
+from torch import nn
+
+from sslauth_utils.base.errors import UserError
+
+
+def part_way(encoder: nn.Module, tampered: nn.Module, share: float) -> nn.Module:
+    """A copy of `encoder` whose weights have gone `share` of the way to those of `tampered`.
+
+    Args:
+        encoder, tampered: of one architecture; both are left untouched.
+        share: in [0, 1]; 0 gives `encoder`'s weights, 1 those of `tampered`.
+
+    Raises:
+        UserError: a share outside [0, 1], or weights of other names or shapes.
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f"A share of the way is a number in [0, 1], not {share}.")
+    start, end = encoder.state_dict(), tampered.state_dict()
+    if {n: w.shape for n, w in start.items()} != {n: w.shape for n, w in end.items()}:
+        raise UserError(
+            "The tampered encoder has other weights than the encoder: there is no way from one to the other."
+        )
+    mixed = copy.deepcopy(encoder)
+    mixed.load_state_dict(
+        {
+            name: torch.lerp(weight, end[name].to(weight), share) if weight.is_floating_point() else weight
+            for name, weight in start.items()
+        }
+    )
+    return mixed

@@ -1,0 +1,109 @@
+"""Cuts: what a profile sets otherwise than stated is named for every claim that hangs on it, and nothing else is."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import yaml
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import NOTEBOOKS, RESULTS
+from sslauth_utils.claims import cuts as cuts_module
+from sslauth_utils.claims.cuts import BREAK, all_needs, cuts_of, read_stated
+from sslauth_utils.claims.families import read_claims
+from sslauth_utils.claims.rules import NOT_REPRODUCED
+from sslauth_utils.study import parameters
+from sslauth_utils.study.profiles import PRETRAIN, load_profile, profile_names
+
+CLAIMS = {claim["id"]: claim for claim in read_claims()}
+STATED = [(notebook, setting) for notebook, settings in read_stated().items() for setting in settings]
+SCENARIOS = ("cifar10", "imagenet")
+
+
+def test_stated_settings_are_parameters_of_their_notebooks_each_stated_once_for_a_scenario():
+    seen = set()
+    for notebook, setting in STATED:
+        known = parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb")
+        assert {setting["setting"], setting.get("unless", setting["setting"])} <= set(known)
+        for scenario in [setting["scenario"]] if "scenario" in setting else SCENARIOS:
+            assert (notebook, setting["setting"], scenario) not in seen
+            seen.add((notebook, setting["setting"], scenario))
+
+
+def test_the_paper_s_profile_has_no_cuts():
+    cuts = cuts_of(load_profile("paper"))
+    assert not any(cuts(claim) for claim in CLAIMS.values())
+
+
+@pytest.mark.parametrize("name", ["demo", "lite", "gpu"])
+def test_each_value_that_differs_is_named_for_each_claim_that_hangs_on_its_notebook_and_nothing_else(name, monkeypatch):
+    tagged = {notebook: [setting | {"says": f"{notebook} {setting['setting']}"} for setting in settings]
+              for notebook, settings in read_stated().items()}  # fmt: skip
+    monkeypatch.setattr(cuts_module, "read_stated", lambda: tagged)
+    profile = load_profile(name)
+    cuts, compared = cuts_of(profile), 0
+    for claim in CLAIMS.values():
+        expected = set()
+        for scenario in set(profile.scenarios) & {claim["where"].get("scenario", scenario) for scenario in SCENARIOS}:
+            for notebook, setting in STATED:
+                if notebook in all_needs(claim["notebook"]) and setting.get("scenario", scenario) == scenario:
+                    ours = profile.parameters(notebook, scenario)[setting["setting"]]
+                    expected |= {f"{notebook} {setting['setting']}"} if ours != setting["is"] else set()
+        said = cuts(claim)
+        assert {cut.split(": ")[-1] for cut in said} == expected, claim["id"]
+        compared += len(said)
+    assert compared > len(CLAIMS)
+
+
+def test_what_a_given_checkpoint_makes_idle_is_no_cut():
+    paper = load_profile("paper")
+    short = paper.notebooks | {PRETRAIN: paper.notebooks[PRETRAIN] | {"epochs": 3}}
+    cuts = cuts_of(replace(paper, notebooks=short))
+    assert cuts(CLAIMS["fig5-order-cifar10"]) == ["cifar10: SimCLR epochs 3 of 1000"]
+    assert cuts(CLAIMS["fig5-order-imagenet"]) == []
+
+
+def test_cuts_are_said_with_both_values_and_with_the_scenario_that_alone_has_them():
+    cuts = {name: cuts_of(load_profile(name))(CLAIMS["fig4-cifar10-dcmp-success"]) for name in ("demo", "lite", "gpu")}
+    assert {"width 16 of 64", "SimCLR epochs 30 of 1000", "generator depth 32 of 512"} <= set(cuts["lite"])
+    assert "cifar10: SimCLR on 20,000 of 50,000 images" in cuts["lite"], "the other's are of 1.2 million"
+    assert "generator steps 100 of 1000" in cuts["demo"]
+    assert not any("images" in cut for cut in cuts["gpu"]), "all of them"
+    assert not any("attack" in cut for cut in cuts["lite"]), "fine-tuning rests on no attack"
+    imagenet = cuts_of(load_profile("lite"))(CLAIMS["fig5-order-imagenet"])
+    assert "imagenet: images of 32 of 224 pixels" in imagenet and not any(cut.startswith("cifar10") for cut in imagenet)
+
+
+def test_needs_are_followed_to_their_end():
+    assert all_needs("11_transformation") >= {
+        "11_transformation",
+        "07_imitation",
+        "06_backdoor",
+        "01_pretrain_encoders",
+    }
+    assert "03_verify_intact" not in all_needs("07_imitation"), "it only shows that one"
+
+
+@pytest.mark.parametrize("profile", ["lite", "gpu"])
+def test_no_claim_that_the_reference_missed_is_without_its_cuts(profile):
+    summary = pd.read_csv(RESULTS / "reference" / profile / "summary.csv", keep_default_na=False)
+    missed = summary[summary["verdict"] == NOT_REPRODUCED]
+    cuts = cuts_of(load_profile(profile))
+    assert len(missed) and (missed["cuts"] != "").all()
+    assert summary["cuts"].tolist() == [BREAK.join(cuts(CLAIMS[name])) for name in summary["id"]]
+
+
+def test_every_profile_that_decides_is_asked():
+    assert set(profile_names()) == {"smoke", "demo", "lite", "gpu", "paper"}, "a new one belongs into the tests above"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"more": 1}, "has the wrong fields: more"), ({"says": "a; b"}, "leave the semicolon out"), (None, "fields: by")],
+)
+def test_a_faulty_file_is_told(tmp_path, change, sentence):
+    setting = {"setting": "width", "is": 64, "by": "paper", "says": "width {ours}"}
+    setting = setting | change if change else {name: value for name, value in setting.items() if name != "by"}
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({"01_pretrain_encoders": [setting]}), encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        read_stated(tmp_path)
