@@ -124,7 +124,8 @@ def disguise(verified: pd.DataFrame, attacks: pd.DataFrame | None, tau: float) -
     passed = {name: int(hidden[name].astype(bool).sum()) for name in ("DCmp", "DCmp matched", "Trans")}
     word = "Past Trans, too:" if passed["Trans"] else "Past DCmp only:" if passed["DCmp"] else "No:"
     text = (
-        f"of {len(hidden)} disguised backdoors DCmp at {100 * tau:g} % accepts {passed['DCmp']}, Trans "
+        f"of {len(hidden)} disguised backdoor{'s' if len(hidden) > 1 else ''} "
+        f"DCmp at {100 * tau:g} % accepts {passed['DCmp']}, Trans "
         f"{passed['Trans']} and a DCmp as strict as Trans {passed['DCmp matched']}{_success(attacks)}."
     )
     return Answer(question, word, text, bool(passed["Trans"] or not passed["DCmp"]))

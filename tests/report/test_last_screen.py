@@ -67,6 +67,7 @@ def test_every_table_and_figure_of_the_paper_has_its_line():
     assert sorted(ORDER) == sorted(section.key for section in SECTIONS) and len(set(ORDER)) == len(ORDER)
     assert section_of("ours; §5.2 (tested at one tolerance)").key == "one"
     assert section_of("Tables 3 and 6").key == "table3" and section_of("§5.3, Table 7").key == "table7"
+    assert section_of("ours; §5.1 (1000 epochs)").key == "training" and section_of("ours; §5.1").key == "honest"
     assert section_of("§5.2, Fig. 8").key == "fig8" and section_of("§6, A.1").key == "table5"
 
 
