@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Front door: makes the environment if there is none, runs the notebooks, prints the table of claims.
+# Front door: makes the environment if there is none, runs the notebooks, ends with one screen on what came out.
 # ./run_all.sh --help tells the options.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # "sh run_all.sh"
 set -euo pipefail

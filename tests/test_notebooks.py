@@ -243,8 +243,10 @@ def test_the_command_succeeds_and_ends_with_the_claims(smoke, runs):
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert f"{len(runs)} notebook runs, {len(runs)} to do, 0 up to date." in answer.stdout
     assert "Traceback" not in answer.stdout + answer.stderr
+    assert "claims 0 held, 0 did not, and " in " ".join(answer.stdout.split())
+    told = copy.run_all("--profile", "smoke", "--claims").stdout
     for claim in families.read_claims():
-        assert claim["id"] in answer.stdout
+        assert claim["id"] in told
     assert answer.stdout.strip().endswith("Report: figures/smoke/report.html")
     assert copy.root.joinpath("figures/smoke/report.html").is_file()
 

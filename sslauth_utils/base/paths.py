@@ -14,6 +14,7 @@ DATA = ROOT / "data"
 CACHE = DATA / "cache"
 CLAIMS = CONFIG / "claims"  # one file a paper
 FINDINGS = CONFIG / "findings"
+QUESTIONS = CONFIG / "questions"
 STATED = CONFIG / "stated"  # the settings that it states
 
 

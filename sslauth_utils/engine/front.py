@@ -7,6 +7,7 @@ half, ``sslauth_utils.engine.run``, goes on inside the environment.
 import argparse
 import itertools
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import NoReturn
 from sslauth_utils.base.checks import check_name
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.notebooks import cell_source, read_notebook
-from sslauth_utils.base.paths import CONFIG, NOTEBOOKS, ROOT
+from sslauth_utils.base.paths import CONFIG, NOTEBOOKS, RESULTS, ROOT
 from sslauth_utils.engine import environment
+from sslauth_utils.report.terminal import claims_table
 
 DEFAULT_PROFILE = "demo"
 USAGE_ERROR = 2  # exit code for options that make no sense
@@ -52,6 +54,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--figures-only", action="store_true", help="only redraw figures and report from existing rows")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, and run nothing")
     parser.add_argument("--list", action="store_true", help="list notebooks and profiles")
+    parser.add_argument("--claims", action="store_true", help="print every claim of the last run, and run nothing")
     parser.add_argument("--fresh", action="store_true", help="first remove the profile's results and figures")
     options = parser.parse_args(own)
     options.snakemake = extra
@@ -63,6 +66,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(str(error).rstrip("."))
     if options.figures_only and (options.only or options.fresh or options.snakemake):
         parser.error("--figures-only redraws everything from what is there: --only, --fresh and -- do not go with it")
+    if options.claims and set(own) - {"--claims", "--profile", options.profile, f"--profile={options.profile}"}:
+        parser.error("--claims prints what is there: of the other options only --profile goes with it")
     return options
 
 
@@ -111,6 +116,18 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+def all_claims(profile: str) -> str:
+    """What ``--claims`` shows: every claim of the profile's last run.
+
+    Raises:
+        UserError: it has not been run.
+    """
+    path = RESULTS / profile / "summary.csv"
+    if not path.is_file():
+        raise UserError(f"Profile {profile} has no table of claims yet; ./run_all.sh --profile {profile} makes it.")
+    return claims_table(path, min(100, shutil.get_terminal_size((100, 24)).columns))
+
+
 def _purpose(path: Path, name: str) -> str:
     """The first sentence of the comment that opens a profile's file, without the profile's name."""
     try:
@@ -143,6 +160,9 @@ def main(arguments: list[str]) -> None:
     try:
         if options.list:
             print(listing())
+            return
+        if options.claims:
+            print(all_claims(options.profile))
             return
         python = environment.ensure()
     except UserError as error:

@@ -144,7 +144,7 @@ def _short(value: Any) -> str:
 def outputs_of(run: Run) -> dict[str, str]:
     """What a success left, path to SHA-256: rows and measures; of the summary, its tables, figures and report."""
     if run.info.summary:
-        made = [RESULTS / run.profile / name for name in ("summary.csv", "findings.csv")]
+        made = [RESULTS / run.profile / name for name in ("summary.csv", "findings.csv", "answers.csv")]
         made += sorted((FIGURES / run.profile).glob("*"))
     else:
         made = [ROOT / run.folder / name for name in ("rows.csv", "measures.csv")]

@@ -1,4 +1,4 @@
-"""The front door's second half: shows the plan, lets Snakemake make it, and ends with the table of claims."""
+"""The front door's second half: shows the plan, lets Snakemake make it, and ends with one screen on what came out."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ from sslauth_utils.engine import execute, front, gpu_slots, graph, plan
 from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
 from sslauth_utils.engine.warm import warm
-from sslauth_utils.report.terminal import claims_table
+from sslauth_utils.report.last_screen import last_screen
 from sslauth_utils.study.profiles import KEPT
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
@@ -215,6 +215,7 @@ def show_plan(
 
 def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> int:
     """Run what is to be made of `chosen`, then show the outcome."""
+    start = time.monotonic()
     todo = plan.pending(chosen)
     expected = estimate(todo)
     show_plan(options, chosen, todo, expected)
@@ -227,12 +228,12 @@ def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> 
             if run in failed and status(run)["state"] == "waiting" and not _alone(run, options):
                 failed.remove(run)
                 print("The summary was made from the rows that there are.")
-    return _outcome(options, chosen, failed)
+    return _outcome(options, chosen, failed, start)
 
 
 def redraw(options: Namespace, runs: list[graph.Run]) -> int:
     """``--figures-only``: run the summary from the rows that there are."""
-    summaries = _summaries(runs)
+    start, summaries = time.monotonic(), _summaries(runs)
     if not summaries:
         raise UserError(f"Profile {options.profile} has no summary notebook; add 90_summary to its file.")
     needed = [run for run in summaries[0].needs if run.scenario]
@@ -242,7 +243,7 @@ def redraw(options: Namespace, runs: list[graph.Run]) -> int:
     for run in missing:
         print(f"Missing rows: {run.name}")
     failed = [run for run in summaries if _alone(run, options)]
-    return _outcome(options, summaries, failed)
+    return _outcome(options, summaries, failed, start)
 
 
 def _summaries(runs: list[graph.Run]) -> list[graph.Run]:
@@ -307,38 +308,43 @@ def executor_says(run: graph.Run, log: str) -> str:
     return found[1].partition("For further error details")[0].strip() if found else ""
 
 
-def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run]) -> int:
-    """Print the table of claims, where the report lies, and what failed; the exit code."""
-    summary = RESULTS / options.profile / "summary.csv"
-    made = [run for run in _summaries(chosen) if run not in failed]
-    if made and summary.is_file():
-        print()
-        print(claims_table(summary, min(100, shutil.get_terminal_size((100, 24)).columns)))
-        report = FIGURES / options.profile / "report.html"
-        if report.is_file():
-            print(f"\nReport: {report.relative_to(ROOT)}")
-    elif not failed and not options.only:
-        print(f"Profile {options.profile} has no summary notebook, so there are no claims and no report.")
-    elif not failed:
-        print("Figures, report and the table of claims are not part of --only; ./run_all.sh --figures-only makes them.")
+def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run], start: float) -> int:
+    """Tell what failed, then print the last screen; the exit code."""
     log = ""
     if failed and not options.figures_only:
         log = (RESULTS / options.profile / "snakemake.log").read_text(encoding="utf-8", errors="replace")
     for run in failed:
-        said, elsewhere = status(run), executor_says(run, log)
-        print(f"\n{run.name} failed", file=sys.stderr)
-        if said["state"] == "failed":
-            print("  " + "\n  ".join([said["reason"], *said["tail"]]), file=sys.stderr)
-        elif elsewhere:
-            print(f"  {elsewhere}", file=sys.stderr)
-        elif said["state"] == "running":
-            print("  It was killed, most often for want of memory: run fewer at once (--jobs 1).", file=sys.stderr)
-        else:
-            broken = ", ".join(needed.name for needed in graph.with_needs([run]) if needed in failed and needed != run)
-            print(f"  It was not started{f', because it needs {broken}' if broken else ''}.", file=sys.stderr)
-        if said["state"] != "waiting":
-            print(f"  Executed notebook: {run.folder}/executed.ipynb", file=sys.stderr)
+        _tell_failure(run, failed, log)
+    folder = RESULTS / options.profile
+    made = [run for run in _summaries(chosen) if run not in failed]
+    if made and (folder / "summary.csv").is_file():
+        report = FIGURES / options.profile / "report.html"
+        place = str(report.relative_to(ROOT)) if report.is_file() else ""
+        took, names = in_words(time.monotonic() - start), [run.name for run in failed]
+        width = min(100, shutil.get_terminal_size((100, 24)).columns)
+        sys.stderr.flush()
+        print()
+        print(last_screen(folder, options.profile, names, place, took, width, sys.stdout.encoding or "ascii"))
+    elif not failed:
+        print("Figures, report and verdicts are not part of --only; ./run_all.sh --figures-only makes them.")
     return int(bool(failed))
+
+
+def _tell_failure(run: graph.Run, failed: list[graph.Run], log: str) -> None:
+    """Why `run` failed, on standard error; `log` is Snakemake's."""
+    said, elsewhere = status(run), executor_says(run, log)
+    print(f"\n{run.name} failed", file=sys.stderr)
+    if said["state"] == "failed":
+        print("  " + "\n  ".join([said["reason"], *said["tail"]]), file=sys.stderr)
+    elif elsewhere:
+        print(f"  {elsewhere}", file=sys.stderr)
+    elif said["state"] == "running":
+        print("  It was killed, most often for want of memory: run fewer at once (--jobs 1).", file=sys.stderr)
+    else:
+        broken = ", ".join(needed.name for needed in graph.with_needs([run]) if needed in failed and needed != run)
+        print(f"  It was not started{f', because it needs {broken}' if broken else ''}.", file=sys.stderr)
+    if said["state"] != "waiting":
+        print(f"  Executed notebook: {run.folder}/executed.ipynb", file=sys.stderr)
 
 
 if __name__ == "__main__":

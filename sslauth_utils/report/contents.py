@@ -22,6 +22,7 @@ from sslauth_utils.base.leash import die_with
 from sslauth_utils.claims import families
 from sslauth_utils.claims.near import verdicts
 from sslauth_utils.claims.tolerance import matched_tolerances
+from sslauth_utils.claims.verifications import NOTEBOOKS, verifications
 from sslauth_utils.report import (
     figures_attacks,
     figures_enrolment,
@@ -29,6 +30,7 @@ from sslauth_utils.report import (
     figures_honest,
     figures_keys,
     figures_near,
+    figures_overview,
     figures_pruning,
     figures_training,
     style,
@@ -36,6 +38,12 @@ from sslauth_utils.report import (
 )
 
 Rows = Mapping[str, pd.DataFrame]
+OVERVIEW = (
+    "Every honest change and every tamper: how far its worst key moved, since a verification passes only if every key "
+    "does. Right of a tolerance's line DCmp rejects; filled marks are rejected by Trans. Where hollow marks end and "
+    "filled ones begin at the dotted lines, the generator decides nothing that a stricter cosine would not. One mark a "
+    "verification, the seeds one above the other; the kinds nearest to the tolerance on top."
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def _several_lambda(rows: pd.DataFrame | None) -> bool:
 
 
 def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
-    """Every figure that the rows allow, in the paper's order.
+    """Every figure that the rows allow: the overview, then in the paper's order.
 
     Args:
         rows, measures: by notebook name.
@@ -123,6 +131,12 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
             found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from))
 
+    if len(verified := verifications(rows, tau)):
+        code = combined(own | meanings([figures_overview.__name__]))
+        made_from = sha256_json([*(_hash(rows.get(name)) for name in NOTEBOOKS), tau, code, matplotlib.__version__])
+        found.append(
+            Drawing("fig00_overview", lambda: figures_overview.fig_overview(verified, tau), OVERVIEW, made_from)
+        )
     add(
         "fig01_pretraining",
         "01_pretrain_encoders",
@@ -142,7 +156,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "03_verify_intact",
         figures_honest,
         lambda r: figures_honest.fig_null(r[r["kind"] != "floor"], tau),
-        "The null. Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
+        "Honest changes of an intact encoder: the worst key of each seed. Right of the dashed line is a "
         "false alarm; the left edge is a score of exactly 1.",
     )
     add(

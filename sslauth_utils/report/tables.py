@@ -64,7 +64,7 @@ def null_table(rows: pd.DataFrame, tau: float) -> Table:
         f"What an honest user of the intact encoder may do, and which scheme rejects it at τ = {100 * tau:g} %. One "
         "verification a scenario and seed; the worst key over all of them."
     )
-    return "The null: honest changes", text, pd.DataFrame(lines)
+    return "Honest changes of an intact encoder", text, pd.DataFrame(lines)
 
 
 def pruning_table(rows: pd.DataFrame, tau: float) -> Table:
@@ -146,7 +146,7 @@ def utility_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Tab
         "intervals. Destroyed encoders are shown as well: to prevent that is what the utility loss is for."
     )
     table = table.rename_axis(columns=None).reset_index().rename(columns={"strength": "λ2"})
-    return "What holds the keys", text, table.fillna("")
+    return "The utility loss and the keys", text, table.fillna("")
 
 
 def tolerance_table(
@@ -289,3 +289,23 @@ def _paper_columns(reference: pd.DataFrame | None, scenario: str, scheme: str) -
     for point in reference[(reference["scenario"] == scenario) & (reference["scheme"] == scheme)].itertuples():
         cells["paper: agreement %" if point.measure == "agreement" else "paper: success %"] = f"{point.paper:g}"
     return cells
+
+
+def reference_table(compared: pd.DataFrame | None) -> Table | None:
+    """This run beside the committed one: the claims whose verdicts differ; None without a reference or a difference.
+
+    Args:
+        compared: as `reference.compare` gives it.
+    """
+    if compared is None:
+        return None
+    same = (compared["difference"].fillna(0) == 0) & (compared["verdict"] == compared["reference verdict"])
+    if same.all():
+        return None  # the reference itself, or a run that repeats it to the last digit
+    differing = compared[compared["verdict"] != compared["reference verdict"]]
+    text = (
+        f"Of {len(compared)} claims {len(compared) - len(differing)} have the verdict of the committed run of the same "
+        f"profile, and {int(same.sum())} its number to the last digit."
+        + (" The others:" if len(differing) else "")
+    )
+    return "Against the reference", text, differing.round(4)

@@ -26,6 +26,7 @@ from sslauth_utils.report.terminal import claims_table
         (["--figures-only", "--fresh"], "do not go with it"),
         (["--figures-only", "--only", "a"], "do not go with it"),
         (["--figures-only", "--", "--dryrun"], "do not go with it"),
+        (["--claims", "--fresh"], "of the other options only --profile goes with it"),
     ],
 )
 def test_senseless_options_are_told_in_one_sentence_before_the_environment(project, arguments, sentence):
@@ -39,6 +40,13 @@ def test_senseless_options_are_told_in_one_sentence_before_the_environment(proje
     assert len(answer.stderr.strip().splitlines()) == 1
     assert answer.stdout == ""
     assert not (project.root / ".venv").exists()
+
+
+def test_claims_of_a_profile_that_was_not_run_are_told(project):
+    answer = subprocess.run([project.root / "run_all.sh", "--claims"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.strip() == (
+        "Profile demo has no table of claims yet; ./run_all.sh --profile demo makes it.")  # fmt: skip
 
 
 def test_help_and_list_need_no_environment(project):

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,14 +31,15 @@ def to_do(project, *arguments):
     return [line.split("  ")[1] for line in answer.stdout.splitlines() if line.startswith("  ")]
 
 
-def test_a_whole_run_ends_with_the_table_of_claims(finished_once):
+def test_a_whole_run_ends_with_one_screen(finished_once):
     project, answer = finished_once
     assert answer.returncode == 0, answer.stderr
     assert "Profile demo: 5 notebook runs, 5 to do, 0 up to date." in answer.stdout
     assert "[0/5] a_make circle seed 0  started" in answer.stdout
     assert "[5/5] z_summary             done in" in answer.stdout
-    claim = [line.split() for line in answer.stdout.splitlines() if line.startswith("C1")]
-    assert claim == [["C1", "4", "4", "[4,", "4]", "4", "reproduced"]]
+    screen = answer.stdout.partition("SSL-Auth, profile demo: of the paper's 1 claims 1 held, 0 did not")[2]
+    assert "Fig. 5     pruning: agreement    ✓ 1" in screen and len(screen.splitlines()) <= 35
+    assert re.search(r"^Took .+ \./run_all\.sh --claims lists every claim\.$", screen, re.MULTILINE)
     assert answer.stdout.strip().endswith("Report: figures/demo/report.html")
     assert max(map(len, answer.stdout.splitlines())) <= 100
     assert "rule" not in answer.stdout  # Snakemake's own words are in its log
@@ -75,7 +77,7 @@ def test_with_nothing_changed_no_notebook_runs(finished):
     answer = finished.run_all()
     assert answer.returncode == 0, answer.stderr
     assert "5 notebook runs, 0 to do, 5 up to date" in answer.stdout
-    assert "reproduced" in answer.stdout
+    assert "1 held" in answer.stdout
     assert done_times(finished) == before
 
 
@@ -122,7 +124,8 @@ def test_a_failure_is_told_and_the_others_still_run(finished):
     assert "b_fill square seed 0  FAILED" in answer.stdout
     assert "b_fill circle seed 0  done in" in answer.stdout
     assert "The summary was made from the rows that there are." in answer.stdout
-    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(answer.stdout.split())
+    assert "FAILED: b_fill square seed 0; the reasons stand above." in answer.stdout
+    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(finished.run_all("--claims").stdout.split())
     told = answer.stderr
     assert "b_fill square seed 0 failed" in told
     assert "AssertionError: squares are not filled" in told
@@ -214,7 +217,7 @@ def test_figures_only_runs_the_summary_alone_and_names_missing_rows(finished):
     assert answer.returncode == 0, answer.stderr
     assert "Missing rows: b_fill square seed 0\n" in answer.stdout
     assert "Missing rows: b_fill circle" not in answer.stdout
-    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(answer.stdout.split())
+    assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(finished.run_all("--claims").stdout.split())
     changed = {path.parent.name for path, when in done_times(finished).items() if when != before[path]}
     assert changed == {"z_summary"}
     assert not missing.exists()

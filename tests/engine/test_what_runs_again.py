@@ -258,6 +258,20 @@ def test_a_value_still_counts_when_only_the_run_that_it_belongs_to_was_made(stud
     assert study.again() == VERIFYING.replace("02 ", "")
 
 
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("config/questions/sslauth.yaml", "decisive: [matched-*, near-*]"),
+        ("sslauth_utils/report/templates/report.css", "#fff"),
+    ],
+)
+def test_a_question_and_the_page_s_look_draw_the_summary_again(study, path, word):
+    text = (study.root / path).read_text(encoding="utf-8")
+    assert word in text
+    study.write(path, text.replace(word, word.replace("matched", "table1").replace("fff", "eee"), 1))
+    assert study.pending() == {"90_summary": [f"{path} changed"]}
+
+
 @pytest.mark.parametrize("path", ["config/claims/sslauth.yaml", "config/findings/sslauth.yaml"])
 def test_a_rule_of_a_claim_or_finding_draws_the_summary_again(study, path):
     text = (study.root / path).read_text(encoding="utf-8")

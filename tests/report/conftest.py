@@ -1,10 +1,54 @@
 """What the tests of figures share: a clean desk, and rows of some notebooks."""
 
+from dataclasses import dataclass
+
 import matplotlib as mpl
 import pandas as pd
 import pytest
 from drawn import KAPPA, RATES, SCENARIOS, sweep
 from matplotlib import pyplot as plt
+
+from sslauth_utils.base.paths import RESULTS
+
+#: profiles with a committed run
+REFERENCES = sorted(path.parent.name for path in (RESULTS / "reference").glob("*/summary.csv"))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A committed run: its verdicts and reasons, its rows and measures by notebook."""
+
+    profile: str
+    summary: pd.DataFrame
+    findings: pd.DataFrame
+    rows: dict[str, pd.DataFrame]
+    measures: dict[str, pd.DataFrame]
+
+
+def read_reference(profile):
+    folder = RESULTS / "reference" / profile
+    tables = {path.name.removesuffix(".csv.gz"): pd.read_csv(path, keep_default_na=False)
+              for path in sorted(folder.glob("*.csv.gz"))}  # fmt: skip
+    findings = pd.read_csv(folder / "findings.csv").fillna({"reason": "", "test": "", "written": "", "answer": ""})
+    return Reference(
+        profile,
+        pd.read_csv(folder / "summary.csv").fillna({"cuts": ""}).astype({"n": "Int64"}),
+        findings.assign(claims=findings["claims"].str.split()).astype({"n": "Int64"}),
+        {name: table for name, table in tables.items() if not name.endswith(".measures")},
+        {name.removesuffix(".measures"): table for name, table in tables.items() if name.endswith(".measures")},
+    )
+
+
+@pytest.fixture(scope="session", params=REFERENCES)
+def reference(request):
+    """Every committed run in turn. Shared: change nothing in it."""
+    return read_reference(request.param)
+
+
+@pytest.fixture(scope="session")
+def lite():
+    """The committed run of lite. Shared: change nothing in it."""
+    return read_reference("lite")
 
 
 @pytest.fixture(autouse=True)

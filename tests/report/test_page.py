@@ -7,14 +7,23 @@ from html.parser import HTMLParser
 import markupsafe
 import pandas as pd
 import pytest
+from drawn import TAU
 
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import COLUMNS as FINDING
 from sslauth_utils.claims.judge import COLUMNS
+from sslauth_utils.claims.questions import answer_questions, read_questions
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, rule_text
-from sslauth_utils.report.page import build_report, number
+from sslauth_utils.claims.verifications import verifications
+from sslauth_utils.report.answers import Answer, five_answers
+from sslauth_utils.report.notes import headline
+from sslauth_utils.report.numbers import number, quantity_and_unit, with_digits
+from sslauth_utils.report.page import Report, build_report
+from sslauth_utils.report.provenance import provenance
+from sslauth_utils.report.sections import SECTIONS, section_of
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
+EVIL = """<script>alert("1 & 2")</script>'<b>"""
 
 
 class Page(HTMLParser):
@@ -45,10 +54,15 @@ class Page(HTMLParser):
         return [text for path, text in self.texts if tag in path and text]
 
     def row(self, ident):
-        """Cells of the claim's line, as text, each on one line."""
+        """Cells of the claim's line, as text."""
         [line] = re.findall(rf'<tr id="{re.escape(ident)}"[^>]*>(.*?)</tr>', self.source, re.DOTALL)
-        cells = re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)
-        return [" ".join(re.sub("<[^>]*>", "", cell).split()) for cell in cells]
+        return [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)]
+
+    def links(self):
+        return [found["href"] for found in self.all("a")]
+
+    def ids(self):
+        return [found["id"] for _, found in self.elements if "id" in found]
 
 
 @pytest.fixture
@@ -66,22 +80,31 @@ def claims():
     return pd.DataFrame(lines, columns=COLUMNS).astype({"n": "Int64"})
 
 
+NOTHING = [float("nan")] * 3 + [pd.NA]
+
+
 @pytest.fixture
 def build(tmp_path, claims):
     """`build(name=value, ...)` writes a page with some parts replaced and reads it back."""
 
     def build(**parts):
-        picture = tmp_path / "fig05_pruning.png"
-        picture.write_bytes(b"\x89PNG\r\n\x1a\n not really")
+        pictures = []
+        for name in ("fig00_overview", "fig05_pruning_agreement", "table9_own"):
+            picture = tmp_path / f"{name}.png"
+            picture.write_bytes(b"\x89PNG\r\n\x1a\n not really" + name.encode())
+            pictures.append((picture, f"What {name} shows."))
         given = {
             "profile": "demo", "note": "demo: n = 100", "lead": "Of 36 claims, 12 held.", "claims": claims,
-            "tables": [("Precision loss", "In brackets intervals.", pd.DataFrame({"decimals": [2], "DCmp": ["x"]}))],
-            "figures": [(picture, "Fig. 5: agreement by pruning rate.")],
-            "notebooks": [("05_pruning · cifar10-s0", "../../results/demo/05_pruning/cifar10-s0/executed.ipynb")],
+            "answers": [Answer("Is it?", "Hardly:", "of 5 all are not.", True)],
+            "questions": answer_questions(claims, read_questions()),
+            "tables": [("Pruning", "In brackets intervals.", pd.DataFrame({"decimals": [2], "DCmp": ["x"]})),
+                       ("Every seed", "By itself.", pd.DataFrame({"seed": [0]}))],
+            "figures": pictures,
+            "notebooks": [("05_pruning · cifar10-s0", "../../results/demo/05_pruning/cifar10-s0/executed.html")],
             "findings": pd.DataFrame([], columns=FINDING),
         }  # fmt: skip
         path = tmp_path / "figures" / "demo" / "report.html"
-        build_report(path, **(given | parts))
+        build_report(path, Report(**(given | parts)))
         return Page(path.read_text(encoding="utf-8"))
 
     return build
@@ -89,85 +112,111 @@ def build(tmp_path, claims):
 
 def test_the_page_needs_nothing_from_outside(build):
     page = build()
-    for tag in ("script", "link", "iframe", "object", "embed", "base", "form"):
+    for tag in ("link", "iframe", "object", "embed", "base", "form"):
         assert not page.all(tag)
-    assert "http:" not in page.source and "https:" not in page.source and "//" not in re.sub(
-        r"base64,[^\"]*", "", page.source)  # fmt: skip
-    assert "@import" not in page.source and "url(" not in page.source
+    assert page.all("script") == [{}], "its own script stands in the page"
+    text = re.sub(r"base64,[^\"]*|(?<=\n)\s*// .*", "", page.source)
+    assert "http:" not in text and "https:" not in text and "//" not in text
+    assert "@import" not in text and "url(" not in text
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
     assert not [attribute for _, found in page.elements for attribute in found if attribute.startswith("on")]
 
 
-def test_it_says_what_it_is(build):
+def test_the_answer_the_scoreboard_and_the_one_figure_come_first_then_the_paper_s_order(build):
     page = build()
     assert page.text("title") == ["SSL-Auth, reproduced: profile demo"]
-    assert page.all("html", lang="en") and page.all("meta", charset="utf-8")
-    assert page.all("meta", name="viewport"), "it is to be read on a phone as well"
-    assert "demo: n = 100" in " ".join(page.text("main")) and "Of 36 claims, 12 held." in page.text("main")
-    assert page.text("h2") == ["The paper's claims", "Precision loss", "Figures", "Executed notebooks"]
+    assert page.all("html", lang="en") and page.all("meta", charset="utf-8") and page.all("meta", name="viewport")
+    places = [page.source.index(text) for text in (
+        "demo: n = 100", "Of 36 claims, 12 held.", "<b>Hardly:</b> of 5 all are not.", 'class="tile" href="#fig4"',
+        'class="tile" href="#one"', 'id="fig00_overview"', 'id="questions"', 'id="fig4"', 'id="fig5"', 'id="table1"',
+        'id="table8"', 'id="claims"', "Every seed", 'id="table9_own"', 'id="notebooks"',
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert page.all("li", **{"class": "against"}), "what contradicts the paper is marked"
+    assert page.all("a", **{"class": "top"})[0]["href"] == "#top"
 
 
-def test_every_claim_has_its_line_with_numbers_verdict_and_rule(build, claims):
+def test_every_tile_counts_its_verdicts_and_leads_to_its_section(build, claims):
     page = build()
-    assert [line["id"] for line in page.all("tr") if "id" in line] == claims["id"].tolist()
-    kinds = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTED: "idle"}
-    verdicts = [found for found in page.all("span") if found.get("class", "").startswith("verdict")]
-    assert [found["class"] for found in verdicts] == [f"verdict {kinds[verdict]}" for verdict in claims["verdict"]]
-    assert [found["title"] for found in verdicts] == [rule_text(claim) for claim in read_claims()]
-    assert "it must hold with every seed alone as well" in re.sub(r"\s+", " ", page.source)
+    for section in SECTIONS:
+        mine = claims[[section_of(source) is section for source in claims["source"]]]
+        if mine.empty:
+            continue
+        [tile] = re.findall(rf'<a class="tile" href="#{section.key}">(.*?)</a>', page.source, re.DOTALL)
+        told = " ".join(re.sub("<[^>]*>", " ", tile).split())
+        counts = [(mine["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)]
+        signs = " ".join(f"{sign} {count}" for sign, count in zip("✓✗·", counts, strict=True) if count)
+        assert told == f"{section.name} {section.subject} {signs}"
+        assert section.key in page.ids()
+
+
+def test_every_claim_has_its_line_with_numbers_verdict_and_rule_in_words(build, claims):
+    page = build()
+    listed = [line for line in page.all("tr") if "id" in line]
+    assert sorted(line["id"] for line in listed) == sorted(claims["id"])
+    rules = {claim["id"]: rule_text(claim) for claim in read_claims()}
+    signs = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", NOT_TESTED: "·"}
     for claim in claims.itertuples():
-        numbers = ["", "", ""] if claim.verdict == NOT_TESTED else ["99.1235", "98.5 to 99.75", "200"]
-        quantity = str(markupsafe.escape(claim.quantity))
-        assert page.row(claim.id) == [claim.source, quantity, str(claim.paper), *numbers, verdict_and_cuts(claim)]
+        quantity, unit = quantity_and_unit(claim.quantity)
+        verdict, what, paper, here, n = (" ".join(cell.split()) for cell in page.row(claim.id))
+        assert verdict == f"{signs[claim.verdict]} {claim.verdict}" and paper == str(claim.paper)
+        cuts = f" settings cut: 2 {claim.cuts}" if claim.cuts else ""
+        escaped = str(markupsafe.escape(f"{quantity} ({claim.source}) Rule: {rules[claim.id]}.{cuts}"))
+        assert what == " ".join(escaped.split())
+        measured = f"99.1 {unit}".strip() + " [98.5 to 99.8]"
+        assert (here, n) == (("", "") if claim.verdict == NOT_TESTED else (measured, "200"))
 
 
-def verdict_and_cuts(claim):
-    return claim.verdict + (f" settings cut: 2 {claim.cuts}" if claim.cuts else "")
+def test_claims_are_grouped_by_the_questions(build, claims):
+    page = build()
+    text = page.source[page.source.index('id="all"') :]
+    places = [text.index(f'<tr class="group"><th colspan="5">{question["question"]}') for question in read_questions()]
+    assert places == sorted(places)
+    told = page.source[page.source.index('id="questions"') : page.source.index('id="fig4"')]
+    for line in answer_questions(claims, read_questions()).itertuples():
+        [row] = re.findall(rf"<tr><td>{re.escape(line.question)}</td>(.*?)</tr>", told, re.DOTALL)
+        assert " ".join(re.sub("<[^>]*>", " ", row).split()).startswith(f"{line.answer} ✓ {line.held}" if line.held else
+                                                                        line.answer)  # fmt: skip
 
 
-def test_the_counts_are_of_the_verdicts(build, claims):
+def test_each_count_lists_the_claims_of_its_verdict(build, claims):
     page = build()
     told = re.findall(r"<b>(\d+)</b>([^<]+)</label>", page.source)
-    assert told[0] == (str(len(claims)), "all claims")
     names = (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
-    assert told[1:] == [(str((claims["verdict"] == name).sum()), name) for name in names]
-    assert sum(int(count) for count, _ in told[1:]) == len(claims)
+    assert told == [
+        (str(len(claims)), "all claims"),
+        *((str((claims["verdict"] == name).sum()), name) for name in names),
+    ]
+    for kind in ("good", "bad", "idle"):
+        assert f"body:has(#only-{kind}:checked) #all tbody tr:not(.is-{kind}" in page.source
+        assert page.all("input", id=f"only-{kind}", type="radio")
+    assert page.all("input", id="search", type="search")
 
 
-def test_each_count_lists_the_claims_of_its_verdict_and_every_link_has_its_place(build, claims):
+def test_every_link_inside_has_its_place_and_no_place_is_there_twice(build):
+    line = ["few", "cause", ["fig5-anomaly-dcmp"], "Few.", "A", "before", *NOTHING, "not measured"]
+    page = build(findings=pd.DataFrame([line], columns=FINDING).astype({"n": "Int64"}))
+    assert {link[1:] for link in page.links() if link.startswith("#")} <= set(page.ids())
+    assert len(page.ids()) == len(set(page.ids()))
+
+
+def test_a_figure_is_the_file_itself_and_opens_at_full_size(build, tmp_path):
     page = build()
-    boxes = {box["id"].removeprefix("only-") for box in page.all("input") if "id" in box}
-    kinds = {line["class"].removeprefix("is-") for line in page.all("tr") if "id" in line}
-    assert kinds <= boxes == {"good", "bad", "idle"}
-    for kind in boxes:
-        assert f"body:has(#only-{kind}:checked) .claims tbody tr:not(.is-{kind}, :target)" in page.source
-    places = set(re.findall(r'id="([^"]+)"', page.source))
-    assert set(re.findall(r'href="#([^"]+)"', page.source)) <= places
+    assert len(page.all("img")) == 3
+    for image in page.all("img"):
+        name = re.fullmatch(r"What (\w+) shows\.", image["alt"])[1]
+        data = base64.b64decode(image["src"].partition("base64,")[2])
+        assert data == (tmp_path / f"{name}.png").read_bytes()
+        assert page.all("figure", id=name) and page.all("a", href=f"#{name}")
+        assert page.all("a", href=f"#{name}-place", **{"class": "close"})
+    assert "figure:target img" in page.source
 
 
-def test_missing_numbers_are_empty_cells(build, claims):
-    empty = claims.assign(verdict=NOT_TESTED, measured=float("nan"), low=float("nan"), high=float("nan"), n=pd.NA)
-    page = build(claims=empty, tables=[], figures=[], notebooks=[])
-    assert all(page.row(ident)[3:6] == ["", "", ""] for ident in empty["id"])
-    assert not re.search(r"\bnan\b|NaN|&lt;NA&gt;|None", page.source)
-    assert page.text("h2") == ["The paper's claims", "Figures", "Executed notebooks"]
-
-
-def test_figures_are_the_files_themselves(build, tmp_path):
-    page = build()
-    [image] = page.all("img")
-    assert base64.b64decode(image["src"].partition("base64,")[2]) == (tmp_path / "fig05_pruning.png").read_bytes()
-    assert image["alt"] == "Fig. 5: agreement by pruning rate."
-    assert page.text("figcaption") == ["Fig. 5: agreement by pruning rate."]
-    assert page.all("figure", id="fig05_pruning")
-
-
-def test_notebooks_are_linked_relative_to_the_page(build):
-    [link] = [found for found in build().all("a") if not found["href"].startswith("#")]
-    assert link["href"] == "../../results/demo/05_pruning/cifar10-s0/executed.ipynb"
-
-
-EVIL = """<script>alert("1 & 2")</script>'<b>"""
+def test_without_executed_notebooks_there_is_no_link_out_of_the_page(build):
+    assert [link for link in build().links() if link[0] != "#"] == [
+        "../../results/demo/05_pruning/cifar10-s0/executed.html"]  # fmt: skip
+    page = build(notebooks=[])
+    assert all(link.startswith("#") for link in page.links()) and "Executed notebooks" not in page.source
 
 
 @pytest.mark.parametrize(
@@ -178,12 +227,15 @@ EVIL = """<script>alert("1 & 2")</script>'<b>"""
         {"lead": EVIL},
         {"tables": [(EVIL, EVIL, pd.DataFrame({EVIL: [EVIL]}))]},
         {"notebooks": [(EVIL, EVIL)]},
+        {"answers": [Answer(EVIL, EVIL, EVIL, False)]},
+        {"runs": pd.DataFrame({"notebook": [EVIL]})},
+        {"versions": {EVIL: EVIL}},
     ],
-    ids=["profile", "note", "lead", "tables", "notebooks"],
+    ids=["profile", "note", "lead", "tables", "notebooks", "answers", "runs", "versions"],
 )
 def test_text_is_shown_not_run(build, parts):
     page = build(**parts)
-    assert not page.all("script")
+    assert len(page.all("script")) == 1
     assert any(EVIL in text for _, text in page.texts), "and nothing is lost"
 
 
@@ -192,9 +244,9 @@ def test_text_of_claims_and_captions_is_shown_not_run(build, claims, tmp_path):
     picture = tmp_path / "other.png"
     picture.write_bytes(b"")
     page = build(claims=claims.astype({"paper": object}), figures=[(picture, EVIL)])
-    assert not page.all("script")
+    assert len(page.all("script")) == 1
     assert page.all("img")[0]["alt"] == EVIL
-    assert sum(EVIL in text for _, text in page.texts) == 3
+    assert sum(EVIL in text for _, text in page.texts) >= 3
 
 
 @pytest.mark.parametrize(
@@ -202,42 +254,90 @@ def test_text_of_claims_and_captions_is_shown_not_run(build, claims, tmp_path):
     [(99.123456, "99.1235"), (99.9991, "99.9991"), (100.0, "100"), (98.7654, "98.77"), (-0.5, "-0.5"),
      (0.00001234567, "1.235e-05"), (1200, "1200"), (float("nan"), ""), (None, ""), (pd.NA, "")],
 )  # fmt: skip
-def test_numbers_have_the_digits_that_tell_them_apart(value, shown):
+def test_numbers_without_an_interval_have_four_digits(value, shown):
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ((15.5, 10.78094, 21.273764), ("16", "11 to 21")),
+        ((99.933077, 99.901352, 99.958848), ("99.93", "99.90 to 99.96")),
+        ((0.0, 0.0, 3.621669), ("0", "0 to 3.6")),
+        ((99.5, 97.24581, 99.987342), ("99.50", "97.25 to 99.99")),
+        ((-0.342712, -0.961225, -0.030472), ("−0.34", "−0.96 to −0.03")),
+        ((-78.5, -91.5, -64.0), ("−78", "−92 to −64")),
+        ((100.0, 100.0, 100.0), ("100", "")),
+        ((-2.5, float("nan"), float("nan")), ("−2.5", "")),
+        ((float("nan"),) * 3, ("", "")),
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_supports(numbers, shown):
+    assert with_digits(*numbers) == shown
+
+
+def test_no_bound_reads_as_a_round_number_that_it_is_not(reference):
+    for claim in reference.summary.dropna(subset=["low"]).itertuples():
+        _, interval = with_digits(claim.measured, claim.low, claim.high)
+        for text, bound in zip(interval.split(" to ") if interval else [], (claim.low, claim.high), strict=False):
+            assert float(text.replace("−", "-")) not in (0, 100) or abs(bound - round(bound)) < 1e-6
 
 
 def test_the_same_results_give_the_same_page(build):
     assert build().source == build().source
 
 
-def test_a_reason_stands_with_its_claims_and_tests(build):
-    other, known = [claim["id"] for claim in read_claims()][:2]
-    nothing = [float("nan")] * 3 + [pd.NA]
-    few = ["few", "cause", [known], "Few & small."]
+def test_a_reason_stands_with_its_tests_in_the_first_section_of_its_claims_and_others_lead_there(build):
+    few = ["few", "cause", ["fig8-no-anomaly-id", "fig5-anomaly-dcmp"], "Few & small."]
     lines = [
-        [*few, "A is above 1", "before", 2.5, 2.0, 3.0, 7, "confirmed"],
-        [*few, "B is below 1", "before", 2.5, 2.0, 3.0, 7, "refuted"],
-        [*few, "C is 1", "before", *nothing, "not measured"],
-        [*few, "D is 1", "after", 2.5, 2.0, 3.0, 7, "fits"],
-        [*few, "E is 1", "after", 2.5, 2.0, 3.0, 7, "does not fit"],
-        ["no reason found", "unknown", [other], "", "", "", *nothing, ""],
+        [*few, "A is above 1", "before", 2.5, 2, 3, 7, "confirmed"],
+        [*few, "B is 1", "before", 2.5, 2, 3, 7, "refuted"],
+        [*few, "C is 1", "before", *NOTHING, "not measured"],
+        [*few, "D is 1", "after", 2.5, 2, 3, 7, "fits"],
+        ["no reason found", "unknown", ["s41-density"], "", "", "", *NOTHING, ""],
     ]
     page = build(findings=pd.DataFrame(lines, columns=FINDING).astype({"n": "Int64"}))
-    assert "What did not reproduce, and why" in page.text("h2")
-    links = [found["href"] for found in page.all("a")]
-    assert [link for link in links if link in (f"#{known}", f"#{other}")] == [f"#{known}", f"#{other}"]
-    assert "#reasons" in links
-    assert page.source.count("<b>Cause.</b> Few &amp; small.") == 1 and page.source.count("No reason found.") == 1
-    items = [re.sub(r"\s+", " ", re.sub("<[^>]*>", "", item)).strip() for item in
-             re.findall(r"<li>(.*?)</li>", page.source, re.DOTALL)]  # fmt: skip
-    assert items[:5] == [
-        "A is above 1: 2.5 [2 to 3], n = 7 confirmed", "B is below 1: 2.5 [2 to 3], n = 7 refuted",
-        "C is 1: not measured", "D is 1: 2.5 [2 to 3], n = 7 fits, written after",
-        "E is 1: 2.5 [2 to 3], n = 7 does not fit, written after",
+    parts = dict(re.findall(r'<section><h2 id="(\w+)">(.*?)</section>', page.source, re.DOTALL))
+    assert page.source.count("Few &amp; small.") == 1 and "<b>Cause.</b> Few &amp; small." in parts["fig5"]
+    assert 'explained under\n<a href="#fig5">Fig. 5</a>.' in parts["fig8"]
+    assert "No reason found." in parts["fig10"] and page.source.count("No reason found.") == 1
+    items = [" ".join(re.sub("<[^>]*>", "", item).split()) for item in
+             re.findall(r"<li>(.*?)</li>", parts["fig5"], re.DOTALL)]  # fmt: skip
+    assert items == [
+        "A is above 1: 2.5 [2.0 to 3.0], n = 7 confirmed", "B is 1: 2.5 [2.0 to 3.0], n = 7 refuted",
+        "C is 1: not measured", "D is 1: 2.5 [2.0 to 3.0], n = 7 fits, written after",
     ]  # fmt: skip
     kinds = re.findall(
-        r'<span class="verdict (\w+)">(?:confirmed|refuted|not measured|[a-z ]*fit[^<]*)</span>', page.source
+        r'<span class="verdict (\w+)">(?:confirmed|refuted|not measured|fits[^<]*)</span>', parts["fig5"]
     )
-    assert kinds == ["good", "bad", "idle", "idle", "idle"], "what was written after its rows is grey"
-    [section] = re.findall(r'<section class="reason">(.*?)</section>', page.source, re.DOTALL)[:1]
-    assert "settings cut: 2" in section and "width 16 of 64; " in section, "those of its claims"
+    assert kinds == ["good", "bad", "idle", "idle"], "what was written after its rows is grey"
+    assert "settings cut: 2" in parts["fig5"] and "width 16 of 64; 0" in parts["fig5"], "those of its claims"
+
+
+def test_a_reference_s_page_has_no_dead_link_and_says_held_missed_and_undecided_in_one_sentence(reference, tmp_path):
+    questions = answer_questions(reference.summary, read_questions())
+    verified = verifications(reference.rows, TAU)
+    answers = five_answers(verified, reference.measures["07_imitation"], reference.summary, questions, TAU)
+    lead = headline(reference.profile, reference.summary)
+    papers = reference.summary[~reference.summary["source"].str.startswith("ours")]
+    held, missed = ((papers["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT_REPRODUCED))
+    assert lead.startswith(f"Of the paper's {len(papers)} claims {held} held and {missed} did not, and "
+                           f"{len(papers) - held - missed} of {len(papers)} cannot be decided here;")  # fmt: skip
+    report = Report(reference.profile, "n", lead, reference.summary, reference.findings, answers, questions)
+    report.runs, report.versions = provenance(reference.profile, tmp_path)
+    build_report(tmp_path / "report.html", report)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert {link for link in page.links() if link[0] != "#"} == set()
+    assert {link[1:] for link in page.links()} <= set(page.ids())
+    assert len(page.source) < 700_000, "figures come to it"
+    for answer in answers:
+        assert f"<b>{answer.answer}</b> {markupsafe.escape(answer.text)}" in page.source
+
+
+def test_the_paper_s_numbers_stand_beside_ours(build):
+    page = build()
+    parts = dict(re.findall(r'<section><h2 id="(\w+)">(.*?)</section>', page.source, re.DOTALL))
+    table = " ".join(re.sub("<[^>]*>", " ", parts["table1"].partition("Verdicts")[0]).split())
+    for printed in ("23.17", "3.23", "74.22", "21.57"):
+        assert printed in table
+    assert "ImageNet backdoor, STL-10 DCmp 23.17" in table and "backdoor, SVHN Trans, G_min 21.57" in table

@@ -11,7 +11,8 @@ def test_the_ablation_s_table_has_a_line_a_weight_with_task_and_keys():
     gone = (measures["quantity"] == "destroyed") & (measures["strength"] == 0) & (measures["scenario"] == "cifar10")
     measures.loc[gone, "value"] = 1.0
     heading, _, table = utility_table(rows, measures, TAU)
-    assert heading == "What holds the keys" and table.columns.name is None, "a name would be a column of the page"
+    assert heading == "The utility loss and the keys"
+    assert table.columns.name is None, "a name would be a column of the page"
     assert table[["scenario", "λ2"]].drop_duplicates().shape[0] == len(table) == 6
     line = select(table.rename(columns={"λ2": "strength"}), {"scenario": "cifar10", "strength": 0}).iloc[0]
     assert line["encoders destroyed %"] == 100 and table["encoders destroyed %"].sum() == 100

@@ -1,0 +1,71 @@
+"""The dozen questions that a reviewer asks, each answered by the claims that decide it.
+
+Trivial claims, repetitions and printed numbers stand beside the decisive ones and do not count with them.
+"""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.files import read_yaml
+from sslauth_utils.base.paths import QUESTIONS
+from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
+
+YES, NO, IN_PART, OPEN = "yes", "no", "in part", "undecided here"
+FIELDS = {"question", "short", "decisive", "also"}
+
+
+def read_questions(folder: Path = QUESTIONS) -> list[dict[str, Any]]:
+    """The questions of all files in `folder`, in the order in which they stand.
+
+    Raises:
+        UserError: one has an unknown field, or lacks one.
+    """
+    questions = [question for path in sorted(folder.glob("*.yaml")) for question in read_yaml(path)]
+    for question in questions:
+        if wrong := set(question) ^ FIELDS:
+            raise UserError(f"{folder}: the question {question.get('short')} has the wrong fields: {sorted(wrong)}.")
+    return questions
+
+
+def place(claim: str, questions: list[dict[str, Any]]) -> tuple[int, bool] | None:
+    """(number of its question, is it decisive there?) of a claim's id; None if no question lists it."""
+    for field in ("decisive", "also"):
+        for number, question in enumerate(questions):
+            if any(fnmatchcase(claim, pattern) for pattern in question[field]):
+                return number, field == "decisive"
+    return None
+
+
+def answer_questions(summary: pd.DataFrame, questions: list[dict[str, Any]]) -> pd.DataFrame:
+    """One line a question: what its decisive claims say, and how its others came out.
+
+    Args:
+        summary: as `judge.evaluate` gives it.
+
+    Returns:
+        Columns question, short, answer (`YES` where all decisive claims that are decided here hold, `NO` where none
+        does, `IN_PART`, `OPEN` where none is decided), claims (ids, the decisive ones first), and counts held, missed,
+        undecided (of decisive claims) and also_held, also_missed, also_undecided.
+    """
+    places = [place(claim, questions) for claim in summary["id"]]
+    lines = []
+    for number, question in enumerate(questions):
+        line = {"question": question["question"], "short": question["short"], "claims": []}
+        for decisive, prefix in ((True, ""), (False, "also_")):
+            mine = summary[[found == (number, decisive) for found in places]]
+            line["claims"] += mine["id"].tolist()
+            held, missed = (int((mine["verdict"] == verdict).sum()) for verdict in (REPRODUCED, NOT_REPRODUCED))
+            counts = {"held": held, "missed": missed, "undecided": len(mine) - held - missed}
+            line |= {prefix + name: count for name, count in counts.items()}
+        lines.append(line | {"answer": _answer(line["held"], line["missed"])})
+    return pd.DataFrame(lines)
+
+
+def _answer(held: int, missed: int) -> str:
+    if held + missed == 0:
+        return OPEN
+    return IN_PART if held and missed else YES if held else NO

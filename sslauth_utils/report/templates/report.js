@@ -1,0 +1,18 @@
+"use strict";
+// The page can be read without this: it searches the claims, and opens what a link leads into.
+const field = document.querySelector("#search");
+field.hidden = false;
+field.addEventListener("input", () => {
+  const words = field.value.toLowerCase().split(/\s+/);
+  for (const line of document.querySelectorAll("#all tbody tr:not(.group)")) {
+    const text = (line.id + " " + line.textContent).toLowerCase();
+    line.classList.toggle("missed", !words.every((word) => text.includes(word)));
+  }
+});
+function open() {
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let part = place && place.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+  if (place) place.scrollIntoView();
+}
+addEventListener("hashchange", open);
+if (location.hash) open();

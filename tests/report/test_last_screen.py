@@ -1,0 +1,95 @@
+"""The end of a run: at most 35 lines of 100 columns, whatever came out."""
+
+import pytest
+from drawn import TAU
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.questions import answer_questions, read_questions
+from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from sslauth_utils.claims.verifications import verifications
+from sslauth_utils.report.answers import answers_table, five_answers
+from sslauth_utils.report.last_screen import last_screen
+from sslauth_utils.report.sections import ORDER, SECTIONS, scoreboard, section_of
+
+FAILED = [
+    f"{name} imagenet seed {seed}" for name in ("10_generator_objective", "11_transformation") for seed in range(4)
+]
+
+
+def lay_out(reference, folder, verdict=None):
+    """The files that a summary leaves of this run."""
+    summary = reference.summary if verdict is None else reference.summary.assign(verdict=verdict)
+    questions = answer_questions(summary, read_questions())
+    verified = verifications(reference.rows, TAU)
+    summary.to_csv(folder / "summary.csv", index=False)
+    answers = five_answers(verified, reference.measures["07_imitation"], summary, questions, TAU)
+    answers_table(answers).to_csv(folder / "answers.csv", index=False)
+    return summary
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("verdict", [None, REPRODUCED, NOT_REPRODUCED, NOT_TESTED])
+def test_a_reference_s_end_fits_35_lines_of_100_columns_even_if_much_failed(reference, tmp_path, verdict, encoding):
+    lay_out(reference, tmp_path, verdict)
+    report = f"figures/{reference.profile}/report.html"
+    screen = last_screen(tmp_path, reference.profile, FAILED, report, "1 h 40 min", encoding=encoding)
+    lines = screen.splitlines()
+    assert len(lines) <= 35 and max(map(len, lines)) <= 100
+    assert lines[-1] == f"Report: {report}"
+    assert "Took 1 h 40 min." in screen and f"FAILED: {FAILED[0]}, " in screen and "and 4 more" in screen
+    assert sum(line.startswith("- ") for line in lines) == 3
+    screen.encode(encoding)
+
+
+def test_the_counts_are_of_the_verdicts(reference, tmp_path):
+    summary = lay_out(reference, tmp_path)
+    screen = last_screen(tmp_path, reference.profile)
+    papers = summary[~summary["source"].str.startswith("ours")]
+    held, missed = ((papers["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT_REPRODUCED))
+    said = " ".join(screen.split())
+    assert f"of the paper's {len(papers)} claims {held} held, {missed} did not, and " in said
+    board = scoreboard(zip(summary["source"], summary["verdict"], strict=True))
+    assert sum(sum(counts) for _, counts in board) == len(summary)
+    for section, counts in board:
+        ours = summary[[section_of(source) is section for source in summary["source"]]]
+        assert counts == tuple(
+            (ours["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
+        )
+        numbers = " ".join(f"{sign} {count}" for sign, count in zip("✓✗·", counts, strict=True) if count)
+        assert f"{section.name} {section.subject} {numbers}" in said
+
+
+def test_every_table_and_figure_of_the_paper_has_its_line():
+    names = [section.name for section in SECTIONS]
+    assert {f"Table {number}" for number in range(1, 9)} <= set(names)
+    for number in range(4, 13):
+        assert section_of(f"Fig. {number}, §5").name in (f"Fig. {number}", "Figs. 8, 9")
+    assert sorted(ORDER) == sorted(section.key for section in SECTIONS) and len(set(ORDER)) == len(ORDER)
+    assert section_of("ours; §5.2 (tested at one tolerance)").key == "one"
+    assert section_of("Tables 3 and 6").key == "table3" and section_of("§5.3, Table 7").key == "table7"
+    assert section_of("ours; §5.1 (1000 epochs)").key == "training" and section_of("ours; §5.1").key == "honest"
+    assert section_of("§5.2, Fig. 8").key == "fig8" and section_of("§6, A.1").key == "table5"
+
+
+def test_what_surprises_comes_first(lite, tmp_path):
+    lay_out(lite, tmp_path)
+    answers = (tmp_path / "answers.csv").read_text()
+    (tmp_path / "answers.csv").write_text(answers.replace(",True", ",False").replace(
+        "What did not come out?,Much:", "What did not come out?,Anything:").replace(",False", ",True", 1))  # fmt: skip
+    told = [line for line in last_screen(tmp_path, "lite").splitlines() if line.startswith("- ")]
+    assert told[0].startswith("- Is gross tampering detected?") and told[1].startswith("- Is Trans needed?")
+
+
+def test_without_answers_or_a_column_it_still_says_what_it_can(lite, tmp_path):
+    lay_out(lite, tmp_path)
+    (tmp_path / "answers.csv").unlink()
+    assert "Fig. 4 " in last_screen(tmp_path, "lite") and "\n- " not in last_screen(tmp_path, "lite")
+    (tmp_path / "summary.csv").write_text("source,verdict\n")
+    with pytest.raises(UserError, match="lacks the column 'measured'"):
+        last_screen(tmp_path, "lite")
+
+
+def test_a_narrow_terminal_gets_one_column(lite, tmp_path):
+    lay_out(lite, tmp_path)
+    lines = last_screen(tmp_path, "lite", width=60).splitlines()
+    assert max(map(len, lines)) <= 60 and sum(line.startswith(("Fig", "Table")) for line in lines) >= 16
