@@ -24,7 +24,7 @@ from sslauth_utils.engine import graph
 from sslauth_utils.study import parameters
 from sslauth_utils.study.profiles import load_profile
 
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
 EXPERIMENTS = [name for name in NAMES if "00" < name[:2] < "90"]
 
 

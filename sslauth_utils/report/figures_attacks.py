@@ -9,9 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import summarise
+from sslauth_utils.report.figures_honest import draw_honest_band
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, legend_below, panels, scenarios_of
 from sslauth_utils.study.rows import select
 
+BY_EPOCH = "attack success, clean encoder's classifier"  # nobody trains one an epoch
 SUCCESS = "#009E73"  # attack success: neither DCmp's nor Trans's colour
 _STYLES = ("-", "--", ":", "-.", (0, (1, 3)))
 _WAYS = ("#56B4E9", "#0072B2", "#D55E00", "#009E73", "#CC79A7")  # of fine-tuning
@@ -160,12 +162,22 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
     return legend_below(figure, columns=3 if len(axes) > 1 else 2)
 
 
-def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: str, weight: float) -> Figure:
+def fig_by_epoch(
+    rows: pd.DataFrame,
+    measures: pd.DataFrame,
+    tau: float,
+    target: str,
+    weight: float,
+    honest: pd.DataFrame | None = None,
+) -> Figure:
     """Fig. 11: attack success and authentication success by epoch of the disguised backdoor.
+
+    Attack success by epoch is that of the classifier trained on the clean encoder, as the legend says.
 
     Args:
         rows, measures: of 07_imitation.
         target, weight: which attack, and its lambda.
+        honest: rows of 03_verify_intact, for the band of honest changes' authentication success.
     """
     tamper = f"disguised {target} {weight:g} by epoch"
     part = rows[(rows["tamper"] == tamper) & rows["scheme"].isin(["DCmp", "Trans"])]
@@ -175,7 +187,8 @@ def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target:
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         _schemes(axis, select(table, {"scenario": scenario}))
         curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
-        axis.plot(curve.index, curve, color=SUCCESS, marker="D", label="attack success")
+        axis.plot(curve.index, curve, color=SUCCESS, marker="D", label=BY_EPOCH)
+        draw_honest_band(axis, honest, scenario, "auth_success", tau)
         axis.set(xlabel="epoch", ylim=(-3, 104))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("%")

@@ -129,7 +129,8 @@ def test_the_disguise_is_drawn_against_its_success(kind):
         agreement = mean(rows, scenario=scenario, scheme="Trans")
         assert drawn["Trans, agreement"].get_xydata() == pytest.approx(agreement.reset_index().to_numpy())
         assert drawn["DCmp, agreement"].get_color() == COLOURS["DCmp"]
-        assert drawn["attack success"].get_ydata() == pytest.approx([70, 71])
+        name = figures_attacks.BY_EPOCH if kind == "by epoch" else "attack success"
+        assert drawn[name].get_ydata() == pytest.approx([70, 71])
 
 
 def test_an_encoder_with_one_lambda_is_left_out_of_fig_12():
