@@ -78,11 +78,12 @@ def fig_attack_losses(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> F
     return legend_below(figure)
 
 
-def fig_attack_success(measures: pd.DataFrame) -> Figure:
+def fig_attack_success(measures: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
     """Utility and attack success by attack: bars are means over seeds, dots the seeds.
 
     Args:
         measures: of 06_backdoor or 07_imitation: scenario, seed, tamper, strength, quantity, value.
+        names: what to call a target, where a data set plays its role.
     """
     measures = measures[measures["quantity"].isin(_BARS)]
     figure, axes = panels(scenarios_of(measures), 2.4)
@@ -98,19 +99,22 @@ def fig_attack_success(measures: pd.DataFrame) -> Figure:
                 axis.bar(x, 100 * chosen.mean(), 0.19, color=colour, label=quantity if place == 0 else None)
                 axis.plot([x] * len(chosen), 100 * chosen, "k.", markersize=3)
         several = len({strength for _, strength in attacks}) > 1
-        names = [_target(tamper) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
+        names = [_target(tamper, names) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
         axis.set_xticks(range(len(attacks)), names, fontsize=7)
         axis.set(ylim=(0, 105))
     axes[0].set_ylabel("%")
     return legend_below(figure, columns=4)
 
 
-def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = None) -> Figure:
+def fig_backdoor(
+    rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = None, names: Mapping[str, str] | None = None
+) -> Figure:
     """Table 1 as a picture: every key's similarity by target and scheme, with the mean; stars are the paper's.
 
     Args:
         rows: of 06_backdoor.
         printed: the paper's numbers, as `families.printed_points` gives them.
+        names: what to call a target, where a data set plays its role.
     """
     rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
     tampers = list(dict.fromkeys(rows["tamper"]))
@@ -126,7 +130,7 @@ def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = 
                           color=COLOURS[scheme], linewidth=2.2, label=label)  # fmt: skip
                 _stars(axis, printed, place + shift, scenario=scenario, tamper=tamper, scheme=scheme)
         _tolerance(axis, tau)
-        axis.set_xticks(range(len(tampers)), [_target(tamper) for tamper in tampers])
+        axis.set_xticks(range(len(tampers)), [_target(tamper, names) for tamper in tampers])
         axis.set(ylim=(min(0, 100 * rows["similarity"].min()) - 4, 104))
     axes[0].set_ylabel("similarity of a key, %")
     return legend_below(figure, columns=3)
@@ -242,10 +246,10 @@ def _tolerance(axis: plt.Axes, tau: float) -> None:
     axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--", label=f"τ = {100 * tau:g} %")
 
 
-def _target(tamper: str) -> str:
-    """The target of "backdoor stl10", say, as the paper writes it."""
+def _target(tamper: str, names: Mapping[str, str] | None = None) -> str:
+    """The target of "backdoor stl10", say, by its name, or as the paper writes it."""
     target = tamper.split()[-1]
-    return _TARGETS.get(target, target)
+    return (names or _TARGETS).get(target, target).replace(" (", "\n(")
 
 
 def _stars(axis: plt.Axes, printed: pd.DataFrame | None, x: float, **where: str) -> None:

@@ -7,8 +7,10 @@ from torch import Tensor
 from sslauth_utils.models.encoders import Encoder
 from sslauth_utils.schemes.record import Record
 from sslauth_utils.study.notebook import Run
+from sslauth_utils.study.profiles import ENROL, PRETRAIN, notebook_settings
 from sslauth_utils.study.recipes.encoders import pretrained_encoder
 from sslauth_utils.study.recipes.records import enrolled_record
+from sslauth_utils.study.roles import KEYS_OF, played
 
 
 def enrolled_encoder(run: Run) -> tuple[Encoder, Record, Tensor]:
@@ -28,7 +30,15 @@ def enrolled_encoder(run: Run) -> tuple[Encoder, Record, Tensor]:
     record, _ = enrolled_record(*which)
     if encoder.sha256() != record.encoder_sha256:
         raise AssertionError("the record is of another encoder")
+    print(_who_plays(*which))
     return encoder.to(run.device), record, record.challenge()
+
+
+def _who_plays(profile: str, scenario: str, seed: int) -> str:
+    """Which images the encoder and its keys come from; figures and rows call them by their roles."""
+    images = notebook_settings(profile, PRETRAIN, scenario, seed)["pretrain_data"]
+    keys = notebook_settings(profile, ENROL, scenario, seed)["key_data"]
+    return f"encoder: pre-trained on {played(images, scenario)}; keys: {played(keys, KEYS_OF.get(scenario, scenario))}"
 
 
 def one_generator(record: Record, objective: str = "min") -> Record:

@@ -10,7 +10,7 @@ import torch
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
 from sslauth_utils.base.tensors import describe
-from sslauth_utils.claims.reference import compare, freeze, restore
+from sslauth_utils.claims.reference import compare, freeze, reference_claims, restore
 from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.study import reference_encoders, store
 from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
@@ -193,6 +193,6 @@ def test_a_text_takes_the_references_numbers_from_its_summary(tmp_path):
     folder.mkdir(parents=True)
     lines = ["id,quantity,measured,low,high,n,verdict", "one,first,1.5,1,2,100,reproduced", "two,second,7,6,8,100,no"]
     (folder / "summary.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    found = reference.reference_claims("lite", ["two", "gone", "one"], tmp_path)
+    found = reference_claims("lite", ["two", "gone", "one"], tmp_path)
     assert found[["id", "measured"]].to_numpy().tolist() == [["two", 7.0], ["one", 1.5]]
-    assert reference.reference_claims("gpu", ["one"], tmp_path).empty
+    assert reference_claims("gpu", ["one"], tmp_path).empty
