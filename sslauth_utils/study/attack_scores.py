@@ -63,7 +63,7 @@ def log_attack(
     measures.add(f"{tamper} {strength}", [{**line, "tamper": tamper, "strength": strength} for line in [*lines, *more]])
     if destroyed:
         accuracy = attacked["scores"]["accuracy"]
-        print(f"{tamper}, strength {strength:g}: the encoder is destroyed (accuracy {accuracy:.1%}) and not scored.")
+        print(f"{tamper}, strength {strength:g}: the encoder is destroyed (accuracy {accuracy:.1%}).")
     return destroyed
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sslauth_utils.study.roles import played
+from sslauth_utils.study.roles import played, target_names
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,8 @@ from sslauth_utils.study.roles import played
 )
 def test_a_set_is_named_with_the_role_that_it_plays(data, role, told):
     assert played(data, role) == told
+
+
+def test_every_target_has_its_name():
+    settings = {"targets": ["stl10", "svhn"], "target_data": ["embedded_shapes", "svhn"]}
+    assert target_names(settings) == {"stl10": "shapes (as STL-10)", "svhn": "SVHN"}
