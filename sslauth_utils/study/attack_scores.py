@@ -1,12 +1,9 @@
-"""What an attack cost and what it brought, as lines of measures.csv and rows.csv."""
+"""What an attack cost and what it brought, as lines of measures.csv."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sslauth_utils.schemes.record import Record
-from sslauth_utils.schemes.verification import verify
 from sslauth_utils.study.downstream_task import collapsed
-from sslauth_utils.study.enrolled import one_generator
 from sslauth_utils.study.rowlog import RowLog
 
 _OF_OTHERS = ("attack success", "ASR-B")  # these two leave out images of the target class
@@ -79,16 +76,3 @@ def log_success_by_epoch(measures: RowLog, tamper: str, attacked: Mapping[str, A
         for entry in attacked["history"]
     ]
     measures.add(tamper, lines)
-
-
-def log_keys_by_epoch(rows: RowLog, tamper: str, record: Record, attacked: Mapping[str, Any]) -> None:
-    """Add the verification after every epoch, by DCmp and Trans.
-
-    Args:
-        record: whose generator G_min judges.
-        attacked: facts of an attack or of fine-tuning: key_features by epoch.
-    """
-    record = one_generator(record)
-    for epoch, features in attacked["key_features"].items():
-        named = {"tamper": tamper, "strength": epoch}
-        rows.add(f"{tamper} epoch {epoch}", [row | named for row in verify(record, features).rows()])
