@@ -1,11 +1,15 @@
 """Where most notebooks start: the encoder and its record belong together."""
 
+import pandas as pd
 import pytest
 import torch
 
 from sslauth_utils.schemes.verification import respond, verify
 from sslauth_utils.study import enrolled
+from sslauth_utils.study.keys_by_epoch import log_keys_by_epoch
 from sslauth_utils.study.notebook import Run
+from sslauth_utils.study.rowlog import RowLog
+from sslauth_utils.study.rows import COLUMNS
 
 PARAMETERS = {"profile": "tiny", "scenario": "cifar10", "seed": 0, "device": "cpu"}
 
@@ -34,3 +38,17 @@ def test_one_generator_leaves_the_papers_two_schemes_and_changes_no_score(shared
     assert [result.scheme for result in verify(enrolled.one_generator(record, "ini"), response).results][1:] == [
         "Trans G_ini"
     ]
+
+
+def test_keys_by_epoch_are_verified_by_the_papers_two_schemes(shared, tmp_path):
+    encoder, record, keys = enrolled.enrolled_encoder(Run("05_pruning", PARAMETERS))
+    rows = RowLog(tmp_path, COLUMNS, "code", {"keys": "ood"})
+    features = {1: respond(encoder, keys, decimals=1), 2: respond(encoder, keys)}
+    log_keys_by_epoch(rows, "fine-tuning", record, {"key_features": features})
+    table = pd.read_csv(rows.finish())
+    assert table.groupby(["strength", "scheme"]).size().to_dict() == {
+        (epoch, scheme): len(keys) for epoch in (1, 2) for scheme in ("DCmp", "Trans")
+    }  # fmt: skip
+    wanted = verify(record, features[1])["Trans"].similarity.tolist()
+    found = table[(table["strength"] == 1) & (table["scheme"] == "Trans")]["similarity"].tolist()
+    assert found == pytest.approx(wanted, abs=1e-12) and set(table["tamper"]) == {"fine-tuning"}
