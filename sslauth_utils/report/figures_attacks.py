@@ -99,8 +99,8 @@ def fig_attack_success(measures: pd.DataFrame, names: Mapping[str, str] | None =
                 axis.bar(x, 100 * chosen.mean(), 0.19, color=colour, label=quantity if place == 0 else None)
                 axis.plot([x] * len(chosen), 100 * chosen, "k.", markersize=3)
         several = len({strength for _, strength in attacks}) > 1
-        names = [_target(tamper, names) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
-        axis.set_xticks(range(len(attacks)), names, fontsize=7)
+        ticks = [_target(tamper, names) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
+        axis.set_xticks(range(len(attacks)), ticks, fontsize=7)
         axis.set(ylim=(0, 105))
     axes[0].set_ylabel("%")
     return legend_below(figure, columns=4)
