@@ -50,7 +50,7 @@ def fig_pruning_agreement(
         axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--")
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
-    return legend_below(figure, 3)
+    return legend_below(figure, 3 if len(axes) > 1 else 2)
 
 
 def fig_pruning_success(
@@ -73,7 +73,7 @@ def fig_pruning_success(
         axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
         axis.minorticks_off()
     axes[0].set_ylabel(f"keys above τ = {100 * tau:g} %, %")
-    return legend_below(figure, 3)
+    return legend_below(figure, 3 if len(axes) > 1 else 2)
 
 
 def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:
