@@ -24,11 +24,14 @@ from sslauth_utils.engine import graph
 from sslauth_utils.study import parameters
 from sslauth_utils.study.profiles import load_profile
 
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
 EXPERIMENTS = [name for name in NAMES if "00" < name[:2] < "90"]
 
 
-@pytest.fixture(params=NAMES)
+SOLUTIONS = "solutions"  # of the exercises: no experiment, but a notebook like the others
+
+
+@pytest.fixture(params=[*NAMES, SOLUTIONS])
 def name(request):
     return request.param
 
@@ -111,8 +114,8 @@ def test_it_begins_with_its_title_and_what_goes_in_and_out(name, notebook):
     first = notebook["cells"][0]
     assert first["cell_type"] == "markdown"
     text = cell_source(first)
-    assert re.match(r"# (Start here|\d\d · )", text)
-    assert name in ("00_start_here",) or text[2:4] == name[:2]
+    assert re.match(r"# (Start here|\d\d · |Solutions)", text)
+    assert name in ("00_start_here", SOLUTIONS) or text[2:4] == name[:2]
     for word in ("**In:**", "**Out:**", "**Time:**"):
         assert word in text, word
     assert "**You should see**" in text or name == "90_summary"
@@ -123,13 +126,21 @@ def test_an_experiment_quotes_the_paper_and_ends_with_how_to_read_it(name):
     text = prose(read_notebook(NOTEBOOKS / f"{name}.ipynb"))
     assert re.search(r"^> \".+", text, re.MULTILINE) and re.search(r"\((§\d|A\.\d)", text)
     assert "## How to read it" in text
-    exercises = text.partition("## Try it yourself")[2]
-    assert re.findall(r"^(\d)\. ", exercises, re.MULTILINE) == ["1", "2"]
 
 
-def test_the_first_one_ends_with_something_to_try():
-    text = prose(read_notebook(NOTEBOOKS / "00_start_here.ipynb"))
-    assert re.findall(r"^(\d)\. ", text.partition("## Try it yourself")[2], re.MULTILINE) == ["1", "2"]
+@pytest.mark.parametrize("name", ["00_start_here", *EXPERIMENTS])
+def test_it_ends_with_two_exercises_each_with_a_line_to_start_from_and_a_solution(name):
+    exercises = prose(read_notebook(NOTEBOOKS / f"{name}.ipynb")).partition("## Try it yourself")[2]
+    assert f"`{SOLUTIONS}.ipynb`" in exercises
+    parts = re.split(r"^\d\. ", exercises, flags=re.MULTILINE)[1:]
+    assert len(parts) == 2
+    for part in parts:
+        starts = re.findall(r"`([^`]+)`", part.partition("Start")[2])
+        assert starts, part
+        for start in starts:
+            compile(start, name, "exec")  # it is Python as it stands
+    solved = prose(read_notebook(NOTEBOOKS / f"{SOLUTIONS}.ipynb")).partition(f"\n## {name[:2]} · ")[2]
+    assert re.findall(r"^\*\*(\d)\.\*\* ", solved.partition("\n## ")[0], re.MULTILINE) == ["1", "2"]
 
 
 def test_notebooks_that_are_spoken_of_exist(notebook):
@@ -366,6 +377,21 @@ def test_executed_notebooks_hold_no_warnings_and_no_errors(smoke, name):
         said = "".join("".join(output.get("text", "")) for output in outputs if output.get("name") == "stderr")
         assert "Warning" not in said and "Error" not in said, said[-2000:]
         assert outputs, "a notebook that shows nothing"
+
+
+def test_the_solutions_run_on_what_a_run_has_left(smoke, tmp_path):
+    """In a copy of their own, because they make encoders that no run of the profile asks for."""
+    copy, _ = smoke
+    root = tmp_path / "solutions"
+    shutil.copytree(copy.root, root, ignore=shutil.ignore_patterns(".snakemake"))
+    command = [sys.executable, "-m", "papermill", f"notebooks/{SOLUTIONS}.ipynb", "solved.ipynb", "-k", "python3"]
+    command += ["-p", "profile", "smoke", "--no-progress-bar"]
+    answer = subprocess.run(command, cwd=root, env=copy.variables(), capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    solved = json.loads((root / "solved.ipynb").read_text())["cells"]
+    solving = [cell for cell in solved if cell["cell_type"] == "code" and not cell["metadata"].get("tags")]
+    assert [cell["id"] for cell in solving if not any(output.get("text") for output in cell["outputs"])] == []
+    assert len(solving) == 1 + 2 * (1 + len(EXPERIMENTS)), "the start, and two for each notebook"
 
 
 def test_figures_only_draws_the_same_again_and_then_nothing_is_left_to_do(smoke):

@@ -192,9 +192,11 @@ def what_only_shows(cells):
 
 
 def adds_rows(cell):
-    """Whether the code adds to a row log: two arguments, which no set takes."""
-    calls = [node for node in ast.walk(cell) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return any(call.func.attr == "add" and len(call.args) == 2 for call in calls)
+    """Whether the code adds to a row log, by ``add`` with two arguments, which no set takes, or by a ``log_...``."""
+    calls = [node for node in ast.walk(cell) if isinstance(node, ast.Call)]
+    added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add"]
+    logged = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id.startswith("log_")]
+    return bool(logged) or any(len(call.args) == 2 for call in added)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
@@ -214,9 +216,10 @@ def test_what_only_shows_is_found():
         "for rate in rates:\n    rows.add(f'{rate}', other(rate))",
         "for rate in rates:\n    rows.add(f'{rate}', table)",
         "table = [rate for rate in rates]\nrows.add('', table)",
+        "log_attack(measures, 'backdoor', table)",
     )]  # fmt: skip
-    assert list(what_only_shows(cells)) == [set(), {"mean"}, {"line"}, set(), {"table"}, set()]
-    assert [adds_rows(cell) for cell in cells] == [False, False, False, True, True, True]
+    assert list(what_only_shows(cells)) == [set(), {"mean"}, {"line"}, set(), {"table"}, set(), set()]
+    assert [adds_rows(cell) for cell in cells] == [False, False, False, True, True, True, True]
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import argparse
 import gzip
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,20 @@ def restore(profile: str, results: Path = RESULTS) -> Path:
     if (source / KEPT).is_file():
         shutil.copyfile(source / KEPT, run / KEPT)
     return run
+
+
+def reference_claims(profile: str, claims: Sequence[str], results: Path = RESULTS) -> pd.DataFrame:
+    """What the committed reference run of `profile` measured for these claims, for a text that must not be typed in.
+
+    Returns:
+        Lines of its ``summary.csv`` in the order of `claims`: id, quantity, measured, low, high, n, verdict, and the
+        others; claims that it lacks are left out, and without a reference there are none.
+    """
+    path = results / "reference" / profile / "summary.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["id", "quantity", "measured", "low", "high", "n", "verdict"])
+    summary = pd.read_csv(path).set_index("id", drop=False)
+    return summary.reindex([claim for claim in claims if claim in summary.index]).reset_index(drop=True)
 
 
 def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame | None:

@@ -79,8 +79,8 @@ def profiles() -> list[str]:
 
 
 def notebooks() -> list[str]:
-    """Names of the notebooks, in order."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("[!.]*.ipynb"))
+    """Names of the notebooks that a run may hold, in order; the exercises' solutions are no experiment."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[!.]*.ipynb") if path.stem != "solutions")
 
 
 def _notebooks_named(text: str) -> list[str]:

@@ -113,6 +113,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         tau: the tolerance.
     """
     printed = families.printed_points
+    honest = rows.get("03_verify_intact")
     found: list[Drawing] = []
     own = {path: meaning for path, meaning in meanings([__name__]).items() if path.endswith("report/contents.py")}
 
@@ -126,7 +127,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     ) -> None:
         """Only where there are rows, and rows of the tamper that the figure `needs`: an attack may have failed."""
         if notebook in rows and len(rows[notebook]) and (not needs or needs in set(rows[notebook]["tamper"])):
-            tables = [_hash(rows[notebook]), _hash(measures.get(notebook)), _hash(printed(notebook))]
+            tables = [_hash(rows[notebook]), _hash(measures.get(notebook)), _hash(printed(notebook)), _hash(honest)]
             code = combined(own | meanings([module.__name__]))
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
             found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from))
@@ -170,9 +171,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "fig05_pruning_agreement",
         "05_pruning",
         figures_pruning,
-        lambda r: figures_pruning.fig_pruning_agreement(r, tau, printed("05_pruning")),
-        "Fig. 5 of the paper: agreement by pruning rate. Bands are 95 % bootstrap intervals, stars the paper's "
-        "numbers.",
+        lambda r: figures_pruning.fig_pruning_agreement(r, tau, printed("05_pruning"), honest),
+        "Fig. 5 of the paper: agreement by pruning rate. Bands along the curves are 95 % bootstrap intervals, "
+        "stars the paper's numbers. The stripe at the top holds the honest changes, rounding to two decimals too.",
     )
     add(
         "fig05b_amplification",
@@ -192,8 +193,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "fig06_pruning_success",
         "05_pruning",
         figures_pruning,
-        lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning")),
-        "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands are exact 95 % intervals.",
+        lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning"), honest),
+        "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands along the curves are exact "
+        "95 % intervals; the background holds the honest changes, rounding to two decimals too.",
     )
     add(
         "fig07_key_choice",
@@ -220,8 +222,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "fig11_by_epoch",
         "07_imitation",
         figures_attacks,
-        lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10),
-        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10.",
+        lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10, honest),
+        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. The background "
+        "holds the authentication success of honest changes, rounding to two decimals too.",
         needs="disguised stl10 10 by epoch",
     )
     if _several_lambda(rows.get("07_imitation")):

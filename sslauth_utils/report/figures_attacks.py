@@ -9,9 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import summarise
+from sslauth_utils.report.figures_honest import draw_honest_band
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, legend_below, panels, scenarios_of
 from sslauth_utils.study.rows import select
 
+BY_EPOCH = "attack success, clean encoder's classifier"  # nobody trains one an epoch
 SUCCESS = "#009E73"  # attack success: neither DCmp's nor Trans's colour
 _STYLES = ("-", "--", ":", "-.", (0, (1, 3)))
 _WAYS = ("#56B4E9", "#0072B2", "#D55E00", "#009E73", "#CC79A7")  # of fine-tuning
@@ -76,11 +78,12 @@ def fig_attack_losses(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> F
     return legend_below(figure)
 
 
-def fig_attack_success(measures: pd.DataFrame) -> Figure:
+def fig_attack_success(measures: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
     """Utility and attack success by attack: bars are means over seeds, dots the seeds.
 
     Args:
         measures: of 06_backdoor or 07_imitation: scenario, seed, tamper, strength, quantity, value.
+        names: what to call a target, where a data set plays its role.
     """
     measures = measures[measures["quantity"].isin(_BARS)]
     figure, axes = panels(scenarios_of(measures), 2.4)
@@ -96,19 +99,22 @@ def fig_attack_success(measures: pd.DataFrame) -> Figure:
                 axis.bar(x, 100 * chosen.mean(), 0.19, color=colour, label=quantity if place == 0 else None)
                 axis.plot([x] * len(chosen), 100 * chosen, "k.", markersize=3)
         several = len({strength for _, strength in attacks}) > 1
-        names = [_target(tamper) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
-        axis.set_xticks(range(len(attacks)), names, fontsize=7)
+        ticks = [_target(tamper, names) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
+        axis.set_xticks(range(len(attacks)), ticks, fontsize=7)
         axis.set(ylim=(0, 105))
     axes[0].set_ylabel("%")
     return legend_below(figure, columns=4)
 
 
-def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = None) -> Figure:
+def fig_backdoor(
+    rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = None, names: Mapping[str, str] | None = None
+) -> Figure:
     """Table 1 as a picture: every key's similarity by target and scheme, with the mean; stars are the paper's.
 
     Args:
         rows: of 06_backdoor.
         printed: the paper's numbers, as `families.printed_points` gives them.
+        names: what to call a target, where a data set plays its role.
     """
     rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
     tampers = list(dict.fromkeys(rows["tamper"]))
@@ -124,7 +130,7 @@ def fig_backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame | None = 
                           color=COLOURS[scheme], linewidth=2.2, label=label)  # fmt: skip
                 _stars(axis, printed, place + shift, scenario=scenario, tamper=tamper, scheme=scheme)
         _tolerance(axis, tau)
-        axis.set_xticks(range(len(tampers)), [_target(tamper) for tamper in tampers])
+        axis.set_xticks(range(len(tampers)), [_target(tamper, names) for tamper in tampers])
         axis.set(ylim=(min(0, 100 * rows["similarity"].min()) - 4, 104))
     axes[0].set_ylabel("similarity of a key, %")
     return legend_below(figure, columns=3)
@@ -160,12 +166,22 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
     return legend_below(figure, columns=3 if len(axes) > 1 else 2)
 
 
-def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: str, weight: float) -> Figure:
+def fig_by_epoch(
+    rows: pd.DataFrame,
+    measures: pd.DataFrame,
+    tau: float,
+    target: str,
+    weight: float,
+    honest: pd.DataFrame | None = None,
+) -> Figure:
     """Fig. 11: attack success and authentication success by epoch of the disguised backdoor.
+
+    Attack success by epoch is that of the classifier trained on the clean encoder, as the legend says.
 
     Args:
         rows, measures: of 07_imitation.
         target, weight: which attack, and its lambda.
+        honest: rows of 03_verify_intact, for the band of honest changes' authentication success.
     """
     tamper = f"disguised {target} {weight:g} by epoch"
     part = rows[(rows["tamper"] == tamper) & rows["scheme"].isin(["DCmp", "Trans"])]
@@ -175,7 +191,8 @@ def fig_by_epoch(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target:
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         _schemes(axis, select(table, {"scenario": scenario}))
         curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
-        axis.plot(curve.index, curve, color=SUCCESS, marker="D", label="attack success")
+        axis.plot(curve.index, curve, color=SUCCESS, marker="D", label=BY_EPOCH)
+        draw_honest_band(axis, honest, scenario, "auth_success", tau)
         axis.set(xlabel="epoch", ylim=(-3, 104))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("%")
@@ -229,10 +246,10 @@ def _tolerance(axis: plt.Axes, tau: float) -> None:
     axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--", label=f"τ = {100 * tau:g} %")
 
 
-def _target(tamper: str) -> str:
-    """The target of "backdoor stl10", say, as the paper writes it."""
+def _target(tamper: str, names: Mapping[str, str] | None = None) -> str:
+    """The target of "backdoor stl10", say, by its name, or as the paper writes it."""
     target = tamper.split()[-1]
-    return _TARGETS.get(target, target)
+    return (names or _TARGETS).get(target, target).replace(" (", "\n(")
 
 
 def _stars(axis: plt.Axes, printed: pd.DataFrame | None, x: float, **where: str) -> None:

@@ -1,9 +1,36 @@
 """Figures of honest changes, 03_verify_intact and 08_precision_loss: pure functions of rows."""
 
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from sslauth_utils.claims.statistics import summarise
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, legend_below, panels, scenarios_of
+
+DECIMALS = 2  # of rounding that still counts as honest in a band: "the extreme case" of §5.4
+
+
+def draw_honest_band(axis: plt.Axes, honest: pd.DataFrame | None, scenario: str, quantity: str, tau: float) -> None:
+    """Draw, for DCmp and Trans, the range of `quantity` over the honest changes of an untouched encoder.
+
+    A tamper within its scheme's band looks no worse than some honest user. Rounding to one decimal is left out: it
+    is coarser than the paper's extreme.
+
+    Args:
+        honest: rows of 03_verify_intact; None or none of this scenario draws nothing.
+        quantity: of `summarise`, what the axis shows: "agreement" or "auth_success".
+    """
+    if honest is None or honest.empty:
+        return
+    places = pd.to_numeric(honest["strength"], errors="coerce")
+    coarse = (honest["tamper"] == "rounded to decimals") & (places < DECIMALS)
+    honest = honest[(honest["scenario"] == scenario) & (honest["kind"] != "floor") & ~coarse]
+    for scheme in ("DCmp", "Trans"):
+        part = honest[honest["scheme"] == scheme]
+        if len(part):
+            values = summarise(part, ["tamper", "strength"], tau)[quantity]
+            axis.axhspan(values.min(), values.max(), color=COLOURS[scheme], alpha=0.13, linewidth=1.2, zorder=0,
+                         label=f"{scheme}, honest changes")  # fmt: skip
 
 
 def fig_null(rows: pd.DataFrame, tau: float) -> Figure:

@@ -7,6 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import amplification, summarise
+from sslauth_utils.report.figures_honest import draw_honest_band
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, draw_paper_points, legend_below, panels, scenarios_of
 
 
@@ -28,13 +29,16 @@ def draw_curves(
         axis.plot(x, line[y], color=COLOURS[scheme], marker=MARKERS[scheme], label=labels[scheme], **style)
 
 
-def fig_pruning_agreement(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None) -> Figure:
+def fig_pruning_agreement(
+    rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None, honest: pd.DataFrame | None = None
+) -> Figure:
     """Fig. 5: agreement by pruning rate, DCmp and Trans, both scenarios; bands are 95 % intervals.
 
     Args:
         rows: of 05_pruning.
         tau: the tolerance, for the line that shows where a mean key would fail.
         reference: the paper's printed points: scenario, measure, scheme, strength, paper.
+        honest: rows of 03_verify_intact, for the band of honest changes.
     """
     table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
     figure, axes = panels(scenarios_of(rows))
@@ -42,19 +46,20 @@ def fig_pruning_agreement(rows: pd.DataFrame, tau: float, reference: pd.DataFram
         part = table[table["scenario"] == scenario]
         draw_curves(axis, part, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"])
         draw_paper_points(axis, reference, scenario, "agreement")
+        draw_honest_band(axis, honest, scenario, "agreement", tau)
         axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--")
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
-    axes[0].legend(loc="lower left")
-    figure.tight_layout()
-    return figure
+    return legend_below(figure, 3 if len(axes) > 1 else 2)
 
 
-def fig_pruning_success(rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None) -> Figure:
+def fig_pruning_success(
+    rows: pd.DataFrame, tau: float, reference: pd.DataFrame | None = None, honest: pd.DataFrame | None = None
+) -> Figure:
     """Fig. 6: authentication success rate by pruning rate; bands are exact 95 % intervals.
 
     Args:
-        rows, tau, reference: as in `fig_pruning_agreement`.
+        rows, tau, reference, honest: as in `fig_pruning_agreement`.
     """
     table = summarise(rows[rows["tamper"] == "pruning"], ["scenario", "scheme", "strength"], tau)
     figure, axes = panels(scenarios_of(rows))
@@ -62,12 +67,13 @@ def fig_pruning_success(rows: pd.DataFrame, tau: float, reference: pd.DataFrame 
         part = table[table["scenario"] == scenario]
         draw_curves(axis, part, "auth_success", "success_low", "success_high", ["DCmp", "Trans"])
         draw_paper_points(axis, reference, scenario, "auth_success")
+        draw_honest_band(axis, honest, scenario, "auth_success", tau)
         axis.axhline(100, color="0.3", linewidth=0.8, linestyle="--")
         axis.set(xlabel="pruning rate, %", xscale="log", ylim=(-4, 106))
         axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])
         axis.minorticks_off()
     axes[0].set_ylabel(f"keys above τ = {100 * tau:g} %, %")
-    return legend_below(figure, 3)
+    return legend_below(figure, 3 if len(axes) > 1 else 2)
 
 
 def fig_batch_norm_ablation(rows: pd.DataFrame, tau: float) -> Figure:

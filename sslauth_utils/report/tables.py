@@ -96,6 +96,17 @@ def kappa_table(rows: pd.DataFrame) -> Table:
 _SHOWN = ("clean accuracy", "backdoored accuracy", "attack success", "ASR-B")
 
 
+def success_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """Utility and attack success of one encoder in per cent, one line an attack, as the notebooks show them.
+
+    Args:
+        measures: of 06_backdoor, 07_imitation or 13_utility_loss, without lines by epoch. Success by BadEncoder's own
+            count, over all classes, is left out: one number for one quantity.
+    """
+    table = measures.pivot(index=["tamper", "strength"], columns="quantity", values="value").mul(100).round(1)
+    return table[[name for name in ("chance", *_SHOWN, "references read as the target", "destroyed") if name in table]]
+
+
 def attack_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:
     """Utility, attack success and both schemes, one line an attack.
 

@@ -46,7 +46,8 @@ def check(given: dict[str, Any], notebook: Path, where: str) -> dict[str, Any]:
     """All parameters with which `notebook` will run: its defaults with `given` put over them.
 
     A whole number given for a fraction becomes one. A list's entries are compared with the
-    default's first entry. A default of None takes any value.
+    default's first entry. A default of None takes any value. A list that came as text, as papermill's
+    ``-p`` passes it, is told how to write it.
 
     Args:
         where: the source of the values, for the message.
@@ -77,6 +78,8 @@ def _checked(value: Any, default: Any, name: str, notebook: Path, where: str) ->
         hint = ""
         if isinstance(value, str) and type(default) is float:
             hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+        if isinstance(default, list) and isinstance(value, str) and value.startswith("["):
+            hint = f'; papermill\'s -p passes a list as text: write -y "{name}: {value}"'
         raise UserError(
             f"{where}: parameter {name!r} of {notebook.stem} is {value!r} ({type(value).__name__}), "
             f"but must be a {type(default).__name__} like the notebook's {default!r}{hint}."

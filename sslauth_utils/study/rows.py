@@ -35,6 +35,18 @@ def load_rows(profile: str, notebook: str, results: Path = RESULTS, table: str =
     return pd.concat([pd.read_csv(path, keep_default_na=False) for path in files], ignore_index=True)
 
 
+def honest_rows(profile: str, scenario: str, seed: int) -> pd.DataFrame:
+    """What 03_verify_intact found on this encoder: the honest changes that figures show beside an attack.
+
+    Returns:
+        Its rows; none where it has not been run, so that a lesson can be read without it.
+    """
+    try:
+        return select(load_rows(profile, "03_verify_intact"), {"scenario": scenario, "seed": seed})
+    except UserError:
+        return pd.DataFrame()
+
+
 def select(rows: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """The rows whose columns have the wanted value, or one of the wanted values."""
     for column, wanted in where.items():

@@ -12,7 +12,7 @@ from sslauth_utils.base.files import write_json
 from sslauth_utils.base.tensors import describe
 from sslauth_utils.claims.cuts import cuts_in_words
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.reference import compare, freeze, restore
+from sslauth_utils.claims.reference import compare, freeze, reference_claims, restore
 from sslauth_utils.models.encoders import build_encoder, load_encoder, save_encoder
 from sslauth_utils.study import reference_encoders, store
 from sslauth_utils.study.profiles import KEPT, PRETRAIN, load_profile, notebook_settings, profile_of_rows
@@ -201,3 +201,13 @@ def test_an_encoder_of_other_settings_is_not_passed_off_as_the_profile_s(referen
 def test_without_reference_encoders_it_is_told(referenced):
     with pytest.raises(UserError, match="no reference encoders of profile demo"):
         lay_out_encoders("demo")
+
+
+def test_a_text_takes_the_references_numbers_from_its_summary(tmp_path):
+    folder = tmp_path / "reference" / "lite"
+    folder.mkdir(parents=True)
+    lines = ["id,quantity,measured,low,high,n,verdict", "one,first,1.5,1,2,100,reproduced", "two,second,7,6,8,100,no"]
+    (folder / "summary.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = reference_claims("lite", ["two", "gone", "one"], tmp_path)
+    assert found[["id", "measured"]].to_numpy().tolist() == [["two", 7.0], ["one", 1.5]]
+    assert reference_claims("gpu", ["one"], tmp_path).empty

@@ -127,7 +127,7 @@ EDITS = {
     "a column of a table": ("report/tables.py", 'columns={"strength": "decimals"}', 'columns={"strength": "digits"}',
                             "90", ""),
     "what the report shows": ("report/contents.py", "def all_figures(", "NEW = 1\n\n\ndef all_figures(", "90", ""),
-    "a slider": ("report/sliders.py", "figsize=(7, 1.6)", "figsize=(7, 2)", "", ""),
+    "a slider": ("report/sliders.py", "figsize=(9, 2.2)", "figsize=(9, 2)", "", ""),
     "a statistic": ("claims/statistics.py", "import numpy as np\n", "import numpy as np\n\nNEW = 1\n", "90", ""),
     "the engine": ("engine/progress.py", 'ENDED = ("done", "failed")', 'ENDED = ("done", "failed", "x")', "", ""),
     "the leash": ("base/leash.py", "PR_SET_PDEATHSIG = 1", "PR_SET_PDEATHSIG = 2", "", ""),

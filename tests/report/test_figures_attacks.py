@@ -87,6 +87,16 @@ def test_bars_of_attack_success_are_means_over_seeds():
         assert [text.get_text() for text in axis.get_xticklabels()] == ["STL-10"]
 
 
+def test_a_target_is_called_as_the_reader_knows_it_in_every_panel():
+    names = {"stl10": "shapes (as STL-10)"}
+    figures = [figures_attacks.fig_attack_success(measured("backdoor stl10", [0], attack_success=0.9), names)]
+    figures.append(figures_attacks.fig_backdoor(pd.DataFrame(keyed("backdoor stl10", [0], 0.9)), TAU, names=names))
+    for figure in figures:
+        for axis in figure.axes:
+            assert [text.get_text() for text in axis.get_xticklabels()] == ["shapes\n(as STL-10)"]
+        assert len(figure.axes) == 2
+
+
 def test_bars_name_lambda_where_there_are_several():
     figure = figures_attacks.fig_attack_success(measured("disguised svhn", [1, 10], attack_success=0.9))
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["SVHN\nλ = 1", "SVHN\nλ = 10"]
@@ -129,7 +139,8 @@ def test_the_disguise_is_drawn_against_its_success(kind):
         agreement = mean(rows, scenario=scenario, scheme="Trans")
         assert drawn["Trans, agreement"].get_xydata() == pytest.approx(agreement.reset_index().to_numpy())
         assert drawn["DCmp, agreement"].get_color() == COLOURS["DCmp"]
-        assert drawn["attack success"].get_ydata() == pytest.approx([70, 71])
+        name = figures_attacks.BY_EPOCH if kind == "by epoch" else "attack success"
+        assert drawn[name].get_ydata() == pytest.approx([70, 71])
 
 
 def test_an_encoder_with_one_lambda_is_left_out_of_fig_12():

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import KAPPA, SCENARIOS, TAU, legend, lines, part, sweep
+from matplotlib import pyplot as plt
 
+from sslauth_utils.claims.statistics import summarise
 from sslauth_utils.report import figures_honest, style
 
 
@@ -28,6 +30,27 @@ def rounded():
         rows += sweep(tamper, (1, 2, 3), lambda scheme, d, size=size: size * KAPPA[scheme] * 100.0**-d, KAPPA)
         rows += sweep(tamper, (1, 2, 3), lambda scheme, d: 0.5, ["DCmp"], keys="id")
     return pd.DataFrame(rows)
+
+
+def test_the_band_reaches_from_the_worst_honest_change_to_the_best(intact):
+    floor = sweep("untrained encoder", [""], lambda scheme, _: 0.9, ["DCmp", "Trans"])
+    coarse = sweep("rounded to decimals", ["1"], lambda scheme, _: 0.8, ["DCmp", "Trans"], kind="upload")
+    rows = pd.concat([intact.assign(kind="run"), pd.DataFrame(floor).assign(kind="floor"), pd.DataFrame(coarse)])
+    for quantity in ("agreement", "auth_success"):
+        _, axis = plt.subplots()
+        figures_honest.draw_honest_band(axis, rows, "imagenet", quantity, TAU)
+        drawn = {patch.get_label(): patch.get_bbox().intervaly for patch in axis.patches}
+        for scheme in ("DCmp", "Trans"):
+            values = summarise(part(intact, scenario="imagenet", scheme=scheme), ["tamper"], TAU)[quantity]
+            assert drawn.pop(f"{scheme}, honest changes") == pytest.approx([values.min(), values.max()])
+        assert drawn == {}
+
+
+@pytest.mark.parametrize("honest", [None, pd.DataFrame()])
+def test_without_honest_rows_there_is_no_band(honest):
+    _, axis = plt.subplots()
+    figures_honest.draw_honest_band(axis, honest, "cifar10", "agreement", TAU)
+    assert not axis.patches
 
 
 def test_the_null_shows_each_seeds_worst_key(intact):

@@ -40,7 +40,7 @@ def test_pruning_figures_say_where_tau_stands(pruned):
     success = figures_pruning.fig_pruning_success(pruned, 0.9)
     assert success.axes[0].get_ylabel() == "keys above τ = 90 %, %"
     assert success.axes[0].get_xscale() == "log"
-    assert legend(agreement.axes[0]) == legend(success) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
+    assert legend(agreement) == legend(success) == ["DCmp (cosine)", "Trans (SSIM, $G_{min}$)"]
 
 
 @pytest.mark.parametrize(("draw", "y", "low", "high"), PRUNING.values(), ids=PRUNING)

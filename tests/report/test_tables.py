@@ -1,8 +1,9 @@
 """The report's tables of attacks, by their cells."""
 
+import pandas as pd
 from claims_world import TAU, world
 
-from sslauth_utils.report.tables import utility_table
+from sslauth_utils.report.tables import success_table, utility_table
 from sslauth_utils.study.rows import select
 
 
@@ -22,3 +23,12 @@ def test_the_ablation_s_table_has_a_line_a_weight_with_task_and_keys():
         assert float(line[f"{scheme} agreement, {keys.upper()} keys %"].split()[0]) == round(mean, 2)
     attack = {"scenario": "cifar10", "strength": 0, "quantity": "attack success"}
     assert line["attack success %"] == round(100 * select(measures, attack)["value"].mean(), 1)
+
+
+def test_one_number_stands_for_one_quantity():
+    lines = [("clean accuracy", 0.8), ("attack success", 0.95), ("attack success, all classes", 0.96), ("chance", 0.1)]
+    measures = pd.DataFrame([{"tamper": "backdoor svhn", "strength": 0, "quantity": name, "value": value}
+                             for name, value in lines])  # fmt: skip
+    table = success_table(measures)
+    assert table.columns.tolist() == ["chance", "clean accuracy", "attack success"]
+    assert table.loc[("backdoor svhn", 0)].tolist() == [10, 80, 95]

@@ -55,6 +55,7 @@ def test_it_says_with_what_it_runs(capsys):
     [
         ("steps", "2", "parameter 'steps' of 05_toy is '2' \\(str\\), but must be a int"),
         ("rates", [0.1, "0.2"], "parameter 'rates\\[1\\]' of 05_toy is '0.2' \\(str\\), but must be a float"),
+        ("rates", "[0.1, 0.5]", 'papermill\'s -p passes a list as text: write -y "rates: \\[0.1, 0.5\\]"'),
         ("device", "gpu", "Unknown device 'gpu'"),
     ],
 )

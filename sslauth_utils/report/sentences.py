@@ -1,0 +1,118 @@
+"""Plain sentences that notebooks print under a table or a figure. Every number in them comes from rows."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sslauth_utils.claims.reference import reference_claims
+from sslauth_utils.claims.statistics import amplification, summarise
+from sslauth_utils.report.tables import with_interval
+
+#: what the paper promises of its attacks
+ATTACK_SUCCESS = 0.95
+NAMES = {"Trans": "G_min", "Trans G_max": "G_max", "Trans G_ini": "G_ini"}
+
+
+def pruning(rows: pd.DataFrame, tau: float) -> str:
+    """How Trans and DCmp fall with the pruning rate, and where each first rejects.
+
+    Args:
+        rows: of 05_pruning, one encoder.
+    """
+    table = summarise(rows[rows["tamper"] == "pruning"], ["scheme", "strength"], tau).set_index(["scheme", "strength"])
+    dcmp, trans = table.loc["DCmp"], table.loc["Trans"]
+    below = int((trans["agreement"] < dcmp["agreement"]).sum())
+    firsts = []
+    for name, part in (("Trans", trans), ("DCmp", dcmp)):
+        rejected = part.index[part["passed"] < 100]
+        firsts.append(f"{name} rejects from {100 * rejected[0]:g} % on" if len(rejected) else f"{name} never rejects")
+    return f"Seen here: Trans lies below DCmp at {below} of {len(dcmp)} rates. {firsts[0]}; {firsts[1]}."
+
+
+def magnification(rows: pd.DataFrame, alike: pd.Series, rate: float) -> str:
+    """Which generator magnifies more under pruning by `rate`, and how alike its images of different keys are.
+
+    Args:
+        rows: of 05_pruning, one encoder.
+        alike: by objective, the mean SSIM between a generator's images of different keys.
+    """
+    table = amplification(rows[(rows["tamper"] == "pruning")], ["strength"])
+    table = table[(table["strength"] - rate).abs() < 1e-9].set_index("scheme")
+    if not set(NAMES) <= set(table.index):
+        return f"No κ for all three generators at {100 * rate:g} % pruning here."
+    order = sorted(NAMES, key=lambda scheme: -table.loc[scheme, "kappa"])
+    kappas = ", ".join(f"{table.loc[scheme, 'kappa']:.3g} for {NAMES[scheme]}" for scheme in order)
+    pictures = ", ".join(f"{alike[NAMES[scheme][2:]]:.2f} for {NAMES[scheme]}" for scheme in order)
+    told = f"Seen here: at {100 * rate:g} % pruning κ is {kappas}.\n"
+    if (table.loc[list(NAMES), "kappa"] < 1).any():
+        small = [NAMES[scheme] for scheme in order if table.loc[scheme, "kappa"] < 1]
+        told += f"Below 1, as with {' and '.join(small)}, a generator hides a change instead of magnifying it.\n"
+    return told + (
+        f"What is known of the reason: the mean SSIM between images of different keys is {pictures}. Near 1 a "
+        "generator makes one picture of all keys, and so hardly another one of a changed feature."
+    )
+
+
+def attack_success(measures: pd.DataFrame, epochs: int, shadow: int) -> str:
+    """Whether each attack works as well as the paper says, and what is known of the reason.
+
+    Args:
+        measures: of 06_backdoor or 07_imitation, one encoder, without lines by epoch.
+        epochs, shadow: of the attack: how long, and on how many shadow images.
+    """
+    found = measures[measures["quantity"] == "attack success"]
+    several = found["strength"].nunique() > 1
+    parts = [
+        f"{100 * line.value:.0f} % for {line.tamper.split()[-1]}" + (f" at λ = {line.strength:g}" if several else "")
+        for line in found.itertuples()
+    ]
+    good = int((found["value"] > ATTACK_SUCCESS).sum())
+    told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {ATTACK_SUCCESS:.0%}: "
+    told += f"{good} of {len(found)} reach it."
+    if good < len(found):
+        told += (
+            f"\nWhat is known of the reason: this attack has {epochs} epochs on {shadow:,} shadow images. "
+            "BadEncoder has 200 epochs on all images. Whether that is the whole reason has not been tested here."
+        )
+    return told
+
+
+def disguise(rows: pd.DataFrame, tau: float) -> str:
+    """Whether the disguise deceives DCmp and Trans, attack by attack.
+
+    Args:
+        rows: of 07_imitation, one encoder, without rows by epoch.
+    """
+    rows = rows[rows["scheme"].isin(["DCmp", "Trans"])]
+    if rows.empty:
+        return "No attack left an encoder that could be scored."
+    table = summarise(rows, ["tamper", "strength", "scheme"], tau).set_index(["tamper", "strength", "scheme"])
+    told = ["Seen here:"]
+    for tamper, strength in dict.fromkeys(zip(rows["tamper"], rows["strength"], strict=True)):
+        verdicts = []
+        for scheme in ("DCmp", "Trans"):
+            line = table.loc[(tamper, strength, scheme)]
+            verdict = "is deceived" if line["passed"] == 100 else "rejects"
+            verdicts.append(f"{scheme} {verdict} ({line['auth_success']:.0f} % of keys pass)")
+        told.append(f"{tamper.split()[-1]}, λ = {strength:g}: {verdicts[0]}, {verdicts[1]}.")
+    dcmp = table.xs("DCmp", level="scheme")
+    if (dcmp["passed"] < 100).any():
+        worst = dcmp["worst"].min()
+        told.append(
+            f"What is known of the reason: to deceive DCmp the imitation loss must bring every key above "
+            f"{100 * tau:g} %. Here it left the worst key at {worst:.2f} % and the mean of that encoder's keys at "
+            f"{dcmp.loc[dcmp['worst'].idxmin(), 'agreement']:.2f} %."
+        )
+    return "\n".join(told)
+
+
+def reference(claims: Sequence[str], profile: str = "lite") -> str:
+    """What the committed reference run of `profile` measured for these claims, one line each."""
+    found = reference_claims(profile, claims)
+    if found.empty:
+        return f"There is no reference run of profile {profile} to set beside it."
+    lines = [
+        f"  {line.quantity}: {with_interval(line.measured, line.low, line.high, 2)}, {line.verdict}"
+        for line in found.itertuples()
+    ]
+    return "\n".join([f"The reference run of profile {profile}, with real images, has", *lines])
