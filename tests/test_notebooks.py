@@ -195,12 +195,12 @@ PROFILE = load_profile("smoke")
 FIRST = next(iter(PROFILE.scenarios))
 SCENARIOS = [pytest.param(name, marks=() if name == FIRST else pytest.mark.all) for name in PROFILE.scenarios]
 CELLS = [pytest.param(*scenario.values, name, marks=scenario.marks) for scenario in SCENARIOS for name in EXPERIMENTS]
-SUMMARY = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
+SUMMARY = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts"]
 KEYS = PROFILE.notebooks["02_enrol_keys"]["n_keys"]
 SCHEMES = ["DCmp", "Trans", "Trans G_ini", "Trans G_max"]
 TARGETS = ["stl10", "gtsrb", "svhn"]
 NEED_BOTH = ["table1-complex"]  # claims without a scenario that one scenario cannot measure
-FIGURES = {1: 21, 2: 22}  # by the number of scenarios: Fig. 12 is of the second
+FIGURES = {1: 24, 2: 25}  # by the number of scenarios: Fig. 12 is of the second
 
 pytestmark = pytest.mark.timeout(1200)  # the first test that asks for it waits for the whole run
 
@@ -271,7 +271,9 @@ def test_the_summary_measures_every_claim_and_decides_none(smoke, scenarios):
     elsewhere = {claim["id"] for claim in families.read_claims()
                  if claim["where"].get("scenario", FIRST) not in scenarios}  # fmt: skip
     elsewhere |= set(NEED_BOTH) if len(scenarios) == 1 else set()
-    assert set(table["id"]) - set(measured["id"]) == elsewhere, "claims without their number"
+    # They ask for generators of other depths, and for tampers that smoke's untrained encoders never bring near.
+    large = {claim["id"] for claim in families.read_claims() if claim["notebook"][:2] in ("14", "15")}
+    assert set(table["id"]) - set(measured["id"]) - large == elsewhere - large, "claims without their number"
     assert measured[["low", "high", "n"]].notna().all(axis=None)
     assert (measured["low"] <= measured["measured"] + 1e-9).all()
     assert (measured["measured"] <= measured["high"] + 1e-9).all()
@@ -339,6 +341,7 @@ def test_nothing_was_trained_twice(smoke, scenarios):
         wanted |= {f"backdoor-stl10-{weight}-imagenet-s0" for weight in (10, 100)}  # Table 2, Fig. 12
         wanted |= {f"record-id{each}-imagenet-s0" for each in (2, 4, 12)}  # K1 to K3
     assert wanted <= set(made)
+    wanted |= {f"training-d4-lr{rate}-{scenario}-s0" for rate in ("0.001", "0.003") for scenario in scenarios}
     others = {name.rpartition("-g1-")[0] for name in set(made) - wanted}
     assert others == {"generator-max", "generator-min"}, "and the second generator seed"
 
@@ -423,7 +426,7 @@ def test_another_value_is_told_with_its_reason_and_what_it_costs(smoke, scenario
     path.write_text(before, encoding="utf-8")
     assert answer.returncode == 0, answer.stderr
     again = re.findall(r"^  (\d\d)_\w+ ", answer.stdout, re.MULTILINE)
-    assert sorted(set(again)) == ["06", "07", "09", "10", "11", "12", "13", "90"]
+    assert sorted(set(again)) == ["06", "07", "09", "10", "11", "12", "13", "14", "15", "90"]
     assert "lambda1: 1.0 → 2.0" in answer.stdout
     artifacts = sorted(path.name for path in (copy.results / "artifacts").iterdir() if path.is_dir())
     backdoors = [name for name in artifacts if name.startswith("backdoor")]

@@ -50,7 +50,7 @@ def generators_by_steps(
         return made
     values = {"": {"depth": depth, "steps": wanted, "learning_rate": learning_rate}}
     ingredients = Ingredients(__name__, values, made_from=[record_ingredients(profile, scenario, seed).address])
-    folder = find_or_make(profile, f"training-d{depth}-{scenario}-s{seed}", ingredients, make)
+    folder = find_or_make(profile, f"training-d{depth}-lr{learning_rate:g}-{scenario}-s{seed}", ingredients, make)
     weights, _ = tensors.load(folder / "generators.safetensors")
     for step in wanted:
         made[step] = Generator(record.features.shape[1], size, depth, seed).eval()
