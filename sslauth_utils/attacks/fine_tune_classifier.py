@@ -49,7 +49,7 @@ class TuneSettings:
 def fine_tune_classifier(
     classifier: Classifier, images: Tensor, labels: Tensor, settings: TuneSettings, device: torch.device
 ) -> tuple[Classifier, list[dict[str, Any]]]:
-    """A copy of `classifier` trained on by cross entropy, all layers, in float32: small steps must not drown in rounding.
+    """A copy of `classifier` trained on by cross entropy, all layers, in float32: small steps drown in coarser types.
 
     Args:
         classifier: left untouched.

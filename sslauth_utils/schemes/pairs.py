@@ -63,7 +63,7 @@ class PairSettings:
             raise UserError(f"The steps over the boundary must get smaller, not {list(self.steps)}.")
 
 
-# --- stage 0: the user's layer ------------------------------------------------------------------------------------------
+# --- stage 0: the user's layer ----------------------------------------------------------------------------------------
 
 
 def user_key(text: str) -> bytes:
@@ -124,7 +124,7 @@ def margins(classifier: nn.Module, layer: nn.Linear, images: Tensor, batch_size:
     return margin_of(layer, logits(classifier, images, batch_size))
 
 
-# --- stage 1: to the boundary --------------------------------------------------------------------------------------------
+# --- stage 1: to the boundary -----------------------------------------------------------------------------------------
 
 
 def combined_loss(outputs: Tensor, weight: float, activity: bool = True) -> Tensor:
@@ -157,7 +157,7 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
         return descend(images.to(device), loss, settings.iterations, settings.learning_rate)[0].cpu()
 
 
-# --- stage 2: over the boundary ------------------------------------------------------------------------------------------
+# --- stage 2: over the boundary ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _cross(
     return Crossing(step, before, after, crossed)
 
 
-# --- enrolment and detection ---------------------------------------------------------------------------------------------
+# --- enrolment and detection ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _descend(
         return descend(images.to(device), lambda x: loss(classifier(x)), iterations, rate, optimiser, **more)[0].cpu()
 
 
-# --- random pairs of single images ---------------------------------------------------------------------------------------
+# --- random pairs of single images ------------------------------------------------------------------------------------
 
 
 def random_pair_rate(changed: Tensor) -> float:

@@ -38,7 +38,7 @@ class Plane(nn.Module):
 SMALL = sp.PairSettings(count=12, iterations=20, steps=(1e-2, 1e-3, 1e-4), seed=1)
 
 
-# --- stage 0 ---------------------------------------------------------------------------------------------------------
+# --- stage 0 ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_users_layer_is_kaiming_uniform_numbers_from_sha256_of_key_and_counter():
@@ -71,7 +71,7 @@ def test_a_layer_for_other_logits_means_another_model():
         sp.margin_of(sp.keyed_layer(KEY, 10), torch.zeros(3, 7))
 
 
-# --- stage 1 ---------------------------------------------------------------------------------------------------------
+# --- stage 1 ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activity", [True, False])
@@ -142,7 +142,7 @@ def test_gradients_leave_the_classifier_as_it_was(classifier):
     classifier.eval()
 
 
-# --- stage 2 ---------------------------------------------------------------------------------------------------------
+# --- stage 2 ----------------------------------------------------------------------------------------------------------
 
 
 def test_stage_2_stops_at_the_first_image_beyond_the_boundary_as_by_hand():
@@ -189,7 +189,7 @@ def test_saturated_images_are_told():
         sp.cross(plane, layer, images, [1e-3], 5)
 
 
-# --- enrolment and detection ---------------------------------------------------------------------------------------------
+# --- enrolment and detection ------------------------------------------------------------------------------------------
 
 
 def test_what_is_no_pair_is_dropped_and_counted(classifier):
