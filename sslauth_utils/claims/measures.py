@@ -11,6 +11,7 @@ from sslauth_utils.claims import (
     measures_contrasts,
     measures_generators,
     measures_near,
+    measures_pairs,
     measures_values,
     measures_verdicts,
 )
@@ -19,6 +20,13 @@ from sslauth_utils.claims.contrast import Measured
 Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
+    for module in (
+        measures_verdicts,
+        measures_contrasts,
+        measures_generators,
+        measures_near,
+        measures_values,
+        measures_pairs,
+    )
     for measure in module.MEASURES
 }

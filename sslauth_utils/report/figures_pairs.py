@@ -94,7 +94,8 @@ def fig_null(rows: pd.DataFrame) -> Figure:
         axis.imshow(wide.to_numpy(), cmap="Oranges", vmin=0, vmax=100, aspect="auto")
         for (line, column), value in np.ndenumerate(wide.to_numpy()):
             if np.isfinite(value) and value > 0:
-                axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6)
+                axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6,
+                          color="w" if value > 60 else "0.15")  # fmt: skip
         axis.set_xticks(range(len(methods)), methods, rotation=90)
         axis.set_yticks(range(len(changes)), [" ".join(change).strip() for change in changes])
         axis.set_title(f"{scenario}: false alarms, %")
@@ -131,8 +132,12 @@ def fig_fine_tuning(rows: pd.DataFrame) -> Figure:
     Args:
         rows: of 21_sample_pairing.
     """
-    tampers = [name for name in dict.fromkeys(rows["tamper"]) if name.startswith("fine-tuning")]
-    return _lines(rows, tampers, "learning rate")
+    tuned = rows["tamper"].str.startswith("fine-tuning")
+    parts = rows["tamper"].str.rsplit(n=1)
+    named = rows.assign(
+        tamper=rows["tamper"].where(~tuned, parts.str[0]), strength=rows["strength"].where(~tuned, parts.str[-1])
+    )
+    return _lines(named, list(dict.fromkeys(named.loc[tuned, "tamper"])), "learning rate")
 
 
 def fig_pruning(rows: pd.DataFrame) -> Figure:
