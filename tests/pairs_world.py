@@ -11,7 +11,7 @@ PAIRS = ("pairs 1e-06", "pairs 0.0001", "pairs, calibrated", "pairs, variance on
 
 
 def of_samples(share, first=None, **about):
-    """Rows of one method for every seed and sample: `share` of them change, %, of pairs `first` by their first image."""
+    """Rows of one method for every seed and sample: `share` of them change, %, of pairs `first` by the first image."""
     changed, own = round(share / 100 * KEYS), round((share if first is None else first) / 100 * KEYS)
     single = about["method"] in SINGLES
     return [

@@ -58,7 +58,7 @@ def test_a_pair_detects_by_either_image_and_a_single_image_by_itself():
     rows = rows_of(of_samples(60, 25, method="pairs 1e-06", **ABOUT))
     assert measures_pairs.detected(rows, 0, {})[0] == pytest.approx(60)
     assert measures_pairs.first_detected(rows, 0, {})[0] == pytest.approx(25)
-    measured, low, high, n = measures_pairs.detected(rows, 0, {})
+    _, low, high, n = measures_pairs.detected(rows, 0, {})
     assert low < 60 < high and n == 200 and low > 45 and high < 75
 
 
