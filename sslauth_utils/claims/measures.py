@@ -11,6 +11,7 @@ from sslauth_utils.claims import (
     measures_contrasts,
     measures_generators,
     measures_near,
+    measures_pairs,
     measures_values,
     measures_verdicts,
 )
@@ -19,7 +20,14 @@ from sslauth_utils.claims.contrast import Measured
 Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
+    for module in (
+        measures_verdicts,
+        measures_contrasts,
+        measures_generators,
+        measures_near,
+        measures_values,
+        measures_pairs,
+    )
     for measure in module.MEASURES
 }
 #: measures that set two values of a column of the rows against each other, and the column
