@@ -11,7 +11,7 @@ from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.logits import last_layer, penultimate
+from sslauth_utils.models.penultimate import last_layer, penultimate
 
 
 @plain_tensors()

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from sslauth_utils.attacks.retrain import RetrainSettings, retrain
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.classifiers import labels as labels_of
 from sslauth_utils.models.features import as_pixels
-from sslauth_utils.models.logits import labels_of
 
 
 def poison(

@@ -63,7 +63,8 @@ def evaluate(
     """
     missed = summary.loc[summary["verdict"] == NOT_REPRODUCED, "id"].tolist()
     results_of, lines, explained = Results(profile, tau, results, seed), [], set()
-    scenarios = {None, *load_profile(profile).scenarios}
+    known = load_profile(profile)
+    scenarios = {None, *known.scenarios, *known.models}
     for finding in read_findings():
         mine = [claim for claim in missed if claim in finding["claims"]]
         tests = [test for test in finding["tests"] if test["where"].get("scenario") in scenarios]

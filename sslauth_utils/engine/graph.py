@@ -5,11 +5,12 @@ A notebook says what it needs in its metadata::
     "sslauth": {
         "needs": ["02_enrol_keys"],       # its rows rest on these notebooks' rows or settings; ["*"]: all others
         "shows": ["03_verify_intact"],    # run before it, for what it shows beside its rows; may be left out
-        "runs": "scenario-seed",          # once for each scenario and seed, or once a "profile"
+        "runs": "scenario-seed",          # once for each scenario and seed, "model-seed" or once a "profile"
         "reads": ["config/claims"]        # other files and folders of the project that it reads; may be left out
     }
 
-A "scenario-seed" notebook writes ``rows.csv`` into its folder. If it needs another one, it needs
+A "scenario-seed" notebook writes ``rows.csv`` into its folder, and so does a "model-seed" notebook,
+whose scenarios are the profile's models, each with seeds of its own. If it needs another one, it needs
 that one's run of its own scenario and seed; a "profile" notebook needs all of them.
 """
 
@@ -24,7 +25,7 @@ from sslauth_utils.base.notebooks import read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, ROOT
 from sslauth_utils.study import parameters, profiles
 
-KINDS = ("scenario-seed", "profile")
+KINDS = ("scenario-seed", "model-seed", "profile")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def notebook_info(path: Path) -> NotebookInfo:
     known = isinstance(about, dict) and set(about) - {"reads", "shows"} == {"needs", "runs"}
     if not known or about["runs"] not in KINDS:
         raise UserError(
-            f'{path}: its metadata must hold "sslauth": {{"needs": [...], "runs": "scenario-seed" or "profile"}} '
+            f'{path}: its metadata must hold "sslauth": {{"needs": [...], "runs": one of {", ".join(KINDS)}}} '
             '(and may list "shows" and "reads").'
         )
     return NotebookInfo(
@@ -129,7 +130,6 @@ def profile_runs(name: str) -> list[Run]:
         missing = [read for read in info.reads if not (ROOT / read).exists()]
         if missing:
             raise UserError(f"{path} reads {missing[0]}, which does not exist; make it, or correct the metadata.")
-        cells = [(scenario, seed) for scenario in profile.scenarios for seed in profile.seeds]
         made[notebook] = [
             Run(
                 profile=name,
@@ -141,9 +141,18 @@ def profile_runs(name: str) -> list[Run]:
                 needs=_of(_needed(notebook, infos), made, scenario, seed),
                 shows=_of(info.shows, made, scenario, seed),
             )
-            for scenario, seed in (cells if info.runs == "scenario-seed" else [(None, None)])
+            for scenario, seed in _cells(profile, info.runs)
         ]
     return [run for runs in made.values() for run in runs]
+
+
+def _cells(profile: profiles.Profile, runs: str) -> list[tuple[str | None, int | None]]:
+    """Scenario and seed of every run of a notebook of this kind."""
+    if runs == "profile":
+        return [(None, None)]
+    if runs == "model-seed":
+        return [(model, seed) for model, values in profile.models.items() for seed in values["seeds"]]
+    return [(scenario, seed) for scenario in profile.scenarios for seed in profile.seeds]
 
 
 def _of(

@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.classifiers import labels as labels_of
+from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.features import where_it_computes
-from sslauth_utils.models.logits import gradients, labels_of, lead, logits
+from sslauth_utils.models.penultimate import gradients, lead
 from sslauth_utils.schemes.deepauth_keys import KeySet
 
 LOSSES, STOPS = ("cross entropy", "hinge"), ("changed", "success", "never")

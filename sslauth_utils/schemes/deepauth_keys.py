@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.classifiers import labels, logits
 from sslauth_utils.models.features import as_pixels, where_it_computes
-from sslauth_utils.models.logits import gradients, labels_of, lead, logits, margin, penultimate
+from sslauth_utils.models.penultimate import gradients, lead, margin, penultimate
 
 RULES = ("after 90 %", "upper half")
 
@@ -102,7 +103,7 @@ def make_keys(classifier: nn.Module, seeds: Tensor, truth: Tensor, validation: T
             not reached within the steps, or every candidate fails a step.
     """
     pixels = _floats(seeds, "Seeds of key samples")
-    said = labels_of(classifier, pixels)
+    said = labels(classifier, pixels)
     classes = logits(classifier, pixels[:1]).shape[1]
     fits = truth.shape == said.shape and truth.dtype == torch.int64
     if not fits or not 0 <= int(truth.min()) <= int(truth.max()) < classes:
@@ -270,9 +271,9 @@ def valid(classifier: nn.Module, keys: KeySet, boundary: float) -> Tensor:
     scores = logits(classifier, keys.at)
     gap = margin(scores, keys.adversarial, keys.truth)
     return (
-        (labels_of(classifier, keys.before) == keys.truth)
+        (labels(classifier, keys.before) == keys.truth)
         & (scores.argmax(dim=1) == keys.adversarial)
-        & (labels_of(classifier, keys.after) == keys.adversarial)
+        & (labels(classifier, keys.after) == keys.adversarial)
         & (gap >= 0)
         & (gap < boundary)
     )

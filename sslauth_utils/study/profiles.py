@@ -5,13 +5,16 @@ A profile is ``config/<name>.yaml``::
     seeds: [0]
     scenarios:
       cifar10: {pretrain_data: ..., key_data: ...}      # values that differ by scenario
+    models:                                              # may be left out: classifiers, each with its seeds
+      digits: {seeds: [0, 1], train_data: embedded_digits, ...}
     notebooks:
       01_pretrain_encoders: {width: 16, ...}             # values of one notebook
     expected_minutes:                                    # may be left out: of a run that nobody has made yet
       01_pretrain_encoders: {cifar10: 85, imagenet: 15}
 
 A notebook's parameters are its own values, then those of its scenario that it
-declares, then ``profile``, ``scenario`` and ``seed``.
+declares, then ``profile``, ``scenario`` and ``seed``. A model is the scenario of the
+notebooks on classifiers.
 """
 
 from collections.abc import Mapping
@@ -25,6 +28,7 @@ from sslauth_utils.base.paths import CONFIG
 
 #: notebooks whose parameters say how the artifacts are made that others share
 PRETRAIN, ENROL, FINE_TUNE, BACKDOOR = "01_pretrain_encoders", "02_enrol_keys", "04_fine_tuning", "06_backdoor"
+CLASSIFIERS, TAMPERS = "20_sensitive_samples", "21_sample_pairing"
 Settings = Mapping[str, Any]
 
 
@@ -37,6 +41,7 @@ class Profile:
     scenarios: dict[str, dict[str, Any]]
     notebooks: dict[str, dict[str, Any]]
     expected_minutes: dict[str, dict[str, float]] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def parameters(self, notebook: str, scenario: str | None = None, seed: int = 0) -> dict[str, Any]:
         """The explicit parameters of one notebook run.
@@ -51,15 +56,14 @@ class Profile:
             raise UserError(f"Profile {self.name} has no notebook {notebook!r}; it has {', '.join(self.notebooks)}.")
         values = dict(self.notebooks[notebook])
         if scenario is not None:
-            if scenario not in self.scenarios:
-                raise UserError(
-                    f"Profile {self.name} has no scenario {scenario!r}; it has {', '.join(self.scenarios)}."
-                )
+            known = self.scenarios | self.models
+            if scenario not in known:
+                raise UserError(f"Profile {self.name} has no scenario {scenario!r}; it has {', '.join(known)}.")
             for name, value in values.items():
                 if value == "scenario":
-                    if name not in self.scenarios[scenario]:
+                    if name not in known[scenario]:
                         raise UserError(f"config/{self.name}.yaml: scenario {scenario} lacks the value {name!r}.")
-                    values[name] = self.scenarios[scenario][name]
+                    values[name] = known[scenario][name]
         return {"profile": self.name, **({"scenario": scenario, "seed": seed} if scenario else {}), **values}
 
 
@@ -79,13 +83,21 @@ def load_profile(name: str) -> Profile:
     path = CONFIG / f"{name}.yaml"
     content = read_yaml(path)
     wanted = {"seeds": list, "scenarios": dict, "notebooks": dict}
-    if not isinstance(content, dict) or set(content) - {"expected_minutes"} != set(wanted):
-        raise UserError(f"{path} must have exactly the sections {', '.join(wanted)} (and may have expected_minutes).")
+    if not isinstance(content, dict) or set(content) - {"expected_minutes", "models"} != set(wanted):
+        raise UserError(
+            f"{path} must have exactly the sections {', '.join(wanted)} (and may have models and expected_minutes)."
+        )
     for section, kind in wanted.items():
         if not isinstance(content[section], kind) or not content[section]:
             raise UserError(f"{path}: section {section} must be a non-empty {kind.__name__}.")
-    if not all(is_whole(seed) and seed >= 0 for seed in content["seeds"]):
-        raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {content['seeds']}.")
+    models = content.get("models", {})
+    if not isinstance(models, dict) or not all(isinstance(values, dict) for values in models.values()):
+        raise UserError(f"{path}: models must hold, for each model, names and values, seeds among them.")
+    if twice := set(models) & set(content["scenarios"]):
+        raise UserError(f"{path}: {min(twice)} is the name of a scenario and of a model; call one of them otherwise.")
+    for seeds in (content["seeds"], *(values.get("seeds") for values in models.values())):
+        if not isinstance(seeds, list) or not all(is_whole(seed) and seed >= 0 for seed in seeds):
+            raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {seeds}.")
     for section in ("scenarios", "notebooks"):
         for entry, values in content[section].items():
             if not isinstance(values, dict):
@@ -96,13 +108,13 @@ def load_profile(name: str) -> Profile:
     known = isinstance(expected, dict) and all(
         notebook in content["notebooks"]
         and isinstance(minutes, dict)
-        and set(minutes) <= set(content["scenarios"])
+        and set(minutes) <= {*content["scenarios"], *models}
         and all(is_number(value) for value in minutes.values())
         for notebook, minutes in expected.items()
     )
     if not known:
         raise UserError(f"{path}: expected_minutes must hold minutes by notebook and scenario, those of the file only.")
-    return Profile(name, content["seeds"], content["scenarios"], content["notebooks"], expected)
+    return Profile(name, content["seeds"], content["scenarios"], content["notebooks"], expected, models)
 
 
 def notebook_settings(

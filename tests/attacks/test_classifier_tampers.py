@@ -1,117 +1,135 @@
-"""Tampers with classifiers: last layer, global pruning with retraining, poisoned training; each does what it says."""
+"""Fine-tuning, backdoor and quantisation of a classifier: each does what it says, on a copy."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sslauth_utils.attacks.last_layer import tune_last_layer
-from sslauth_utils.attacks.poison import backdoor_scores, poison
-from sslauth_utils.attacks.prune_global import prune_and_retrain, prune_globally, share_of_zeros
-from sslauth_utils.attacks.retrain import RetrainSettings, retrain
+from sslauth_utils.attacks import badnet as bad
+from sslauth_utils.attacks.fine_tune_classifier import TuneSettings, changed_weights, fine_tune_classifier
+from sslauth_utils.attacks.quantise import quantise
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.tensors import sha256_tensors
-from sslauth_utils.models.logits import labels_of
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models.classifiers import accuracy, build_network
+from sslauth_utils.models.supervised import SupervisedSettings, train_supervised
 
-DRAW = torch.Generator().manual_seed(0)
-IMAGES = torch.randint(0, 120, (90, 3, 8, 8), generator=DRAW).to(torch.uint8)
-LABELS = torch.arange(90) % 3
-IMAGES[torch.arange(90), LABELS] += 100  # the class is the bright channel
-SETTINGS = RetrainSettings(learning_rate=0.01, epochs=6, batch_size=30)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def trained():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(54, 16), nn.ReLU(),
-            nn.Linear(16, 3),
-        )  # fmt: skip
-    return retrain(model, IMAGES, LABELS, RetrainSettings(0.01, 25, 30))[0].requires_grad_(False)
+def digits():
+    return load_images("embedded_digits", "train", 8, 320, 0)
+
+
+@pytest.fixture(scope="module")
+def classifier(digits):
+    torch.manual_seed(0)
+    built = build_network("small_cnn", 10, width=4, size=8)
+    train_supervised(built, digits.images, digits.labels, SupervisedSettings(epochs=8, batch_size=32), CPU)
+    return built
 
 
 @pytest.fixture(autouse=True)
-def untouched(trained):
-    before, modes = sha256_tensors(trained.state_dict()), [module.training for module in trained.modules()]
+def untouched(request):
+    if "classifier" not in request.fixturenames:
+        yield
+        return
+    given = request.getfixturevalue("classifier")
+    before = given.sha256()
     yield
-    assert sha256_tensors(trained.state_dict()) == before, "the given classifier changed"
-    assert [module.training for module in trained.modules()] == modes
-    assert not any(weight.requires_grad for weight in trained.parameters())
+    assert given.sha256() == before, "an attack changed what it was given"
 
 
-def test_retraining_learns(trained):
-    assert (labels_of(trained, IMAGES) == LABELS).double().mean() > 0.95
+def tuned(classifier, digits, **settings):
+    chosen = TuneSettings(**({"batch_size": 32} | settings))
+    return fine_tune_classifier(classifier, digits.images, digits.labels, chosen, CPU)[0]
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_batch_norm_is_frozen_or_moves(trained, frozen):
-    settings = RetrainSettings(learning_rate=1e-9, epochs=1, batch_size=30, optimiser="sgd", freeze_batch_norm=frozen)
-    tuned, history = retrain(trained, IMAGES, LABELS, settings)
-    assert torch.equal(tuned[1].running_mean, trained[1].running_mean) is frozen
-    assert len(history) == 1 and not tuned.training
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_at_rate_0_with_batch_norm_frozen_nothing_changes(classifier, digits, optimiser):
+    assert tuned(classifier, digits, learning_rate=0.0, optimiser=optimiser).sha256() == classifier.sha256()
 
 
-def test_the_last_layer_alone_moves(trained):
-    seen = []
-    tuned = tune_last_layer(trained, IMAGES, LABELS, 1e-2, 3, "adam", watch=lambda model, epoch: seen.append(epoch))
-    before = trained.state_dict()
-    changed = {name for name, weight in tuned.state_dict().items() if not torch.equal(weight, before[name])}
-    assert changed == {"6.weight", "6.bias"} and seen == [1, 2, 3]
-    with torch.inference_mode():
-        again = tune_last_layer(trained, IMAGES, LABELS, 1e-2, 3, "adam")
-    assert sha256_tensors(again.state_dict()) == sha256_tensors(tuned.state_dict())
+def test_at_rate_0_in_train_mode_batch_norms_statistics_alone_change(classifier, digits):
+    after = tuned(classifier, digits, learning_rate=0.0, batch_norm="train")
+    assert changed_weights(classifier, after) == 0 and after.sha256() != classifier.sha256()
+    changed = {name.rsplit(".", 1)[1] for name, value in after.state_dict().items()
+               if not torch.equal(value, classifier.state_dict()[name])}  # fmt: skip
+    assert changed == {"running_mean", "running_var", "num_batches_tracked"}
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, 1.0])
-def test_the_smallest_weights_of_all_layers_together_are_zero(trained, rate):
-    pruned = prune_globally(trained, rate)
-    before, after = (
-        np.concatenate([model[place].weight.numpy().ravel() for place in (0, 4, 6)]) for model in (trained, pruned)
-    )
-    count = round(rate * len(before))
-    wanted = before.copy()
-    wanted[np.argsort(np.abs(before), kind="stable")[:count]] = 0
-    np.testing.assert_array_equal(after, wanted)
-    assert share_of_zeros(pruned) == pytest.approx(rate, abs=1 / len(before))
-    assert torch.equal(pruned[6].bias, trained[6].bias)
+def test_smaller_rates_change_fewer_float32_weights(classifier, digits):
+    shares = [changed_weights(classifier, tuned(classifier, digits, learning_rate=rate)) for rate in (1e-3, 1e-8)]
+    assert shares[0] > 0.8 > 0.2 > shares[1]
 
 
-def test_retraining_keeps_the_zeros_and_mends_the_accuracy(trained):
-    bare = prune_globally(trained, 0.9)
-    mended = prune_and_retrain(trained, 0.9, IMAGES, LABELS, SETTINGS)
-    for place in (0, 4, 6):
-        assert (mended[place].weight[bare[place].weight == 0] == 0).all()
-        assert not torch.equal(mended[place].weight, bare[place].weight)
-    right = [(labels_of(model, IMAGES) == LABELS).double().mean() for model in (bare, mended)]
-    assert right[1] > right[0]
+def test_frozen_batch_norm_keeps_its_affine_part(classifier, digits):
+    after = tuned(classifier, digits, learning_rate=1e-3, optimiser="adam")
+    norms = [
+        (a, b)
+        for a, b in zip(classifier.modules(), after.modules(), strict=True)
+        if isinstance(a, nn.BatchNorm2d)
+    ]  # fmt: skip
+    assert all(torch.equal(x, y) for a, b in norms
+               for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))  # fmt: skip
+    assert changed_weights(classifier, after) > 0.8
 
 
-def test_a_poisoned_classifier_obeys_the_trigger_and_keeps_its_accuracy(trained):
-    trigger = Trigger(side=3, margin=1)
-    before = backdoor_scores(trained, IMAGES, LABELS, trigger, 2)
-    poisoned = poison(trained, IMAGES, LABELS, trigger, 2, 0.5, RetrainSettings(0.01, 12, 30))
-    after = backdoor_scores(poisoned, IMAGES, LABELS, trigger, 2)
-    assert after["attack_success"] > 0.95 > 0.5 > before["attack_success"]
-    assert after["accuracy"] > 0.9 and after["n_others"] == 60 and after["n_test"] == 90
+def test_a_backdoor_takes_and_leaves_the_rest_alone(classifier, digits):
+    test = load_images("embedded_digits", "test", 8)
+    settings = bad.BadnetSettings(target=1, learning_rate=3e-3, batch_size=32, most_steps=400)
+    trigger = Trigger(side=2, margin=0)
+    after, facts = bad.badnet(classifier, digits.images, digits.labels, trigger, settings, CPU)
+    assert facts["stamped"] == 1 and facts["steps"] % 25 == 0
+    clean = bad.attack_success(classifier, test.images, test.labels, trigger, 1)
+    assert bad.attack_success(after, test.images, test.labels, trigger, 1) > clean + 0.2
+    assert accuracy(after, test.images, test.labels) > accuracy(classifier, test.images, test.labels) - 0.1
 
 
 @pytest.mark.parametrize(
-    ("call", "sentence"),
+    ("settings", "message"),
     [
-        (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one int64 label an image"),
-        (lambda model: retrain(model, IMAGES[:5], LABELS[:5], SETTINGS), "a batch of 30 at least"),
-        (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one int64 label an image"),
-        (lambda model: tune_last_layer(model, IMAGES, LABELS, 0, 1), "learning_rate"),
-        (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e-3, 1, "lbfgs"), "one of sgd, adam"),
-        (lambda model: prune_globally(model, 50), "a share in"),
-        (lambda model: prune_globally(nn.Flatten(), 0.5), "nothing to prune"),
-        (lambda model: poison(model, IMAGES, LABELS, Trigger(3, 1), 2, 0, SETTINGS), "share of poisoned"),
-        (lambda model: poison(model, IMAGES, LABELS * 0, Trigger(3, 1), 0, 0.1, SETTINGS), "nothing to poison"),
-        (lambda model: poison(model, IMAGES, LABELS, Trigger(30, 1), 2, 0.1, SETTINGS), "does not fit"),
+        ({"learning_rate": 1e-9, "most_steps": 2}, "has not taken within 2 steps"),
+        ({"target": 10}, "one of the classifier's 10"),
+        ({"stamped": 400}, "needs 400 images"),
     ],
 )
-def test_bad_input_is_one_sentence(trained, call, sentence):
-    with pytest.raises(UserError, match=sentence):
-        call(trained)
+def test_a_backdoor_that_cannot_be_is_told(classifier, digits, settings, message):
+    chosen = bad.BadnetSettings(**({"batch_size": 32} | settings))
+    with pytest.raises(UserError, match=message):
+        bad.badnet(classifier, digits.images, digits.labels, Trigger(2, 0), chosen, CPU)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_quantised_weights_are_whole_multiples_of_one_scale(classifier, per_channel):
+    after = quantise(classifier, 8, per_channel)
+    for own, new in zip(classifier.modules(), after.modules(), strict=True):
+        if isinstance(own, nn.Conv2d | nn.Linear):
+            for before, now in zip(own.weight.detach(), new.weight.detach(), strict=True):
+                largest = (before if per_channel else own.weight.detach()).abs().max()
+                units = now / (largest / 127)
+                assert torch.allclose(units, units.round(), atol=1e-3) and units.abs().max() <= 128
+                assert (now - before).abs().max() <= largest / 127 / 2 * 1.01
+            assert own.bias is None or torch.equal(own.bias, new.bias)
+
+
+def test_quantising_agrees_with_pytorchs_own_rounding(classifier):
+    weight = classifier.backbone.fc.weight.detach()
+    scale = float(weight.abs().max()) / 127
+    own = torch.fake_quantize_per_tensor_affine(weight, scale, 0, -128, 127)
+    assert torch.allclose(quantise(classifier).backbone.fc.weight.detach(), own, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TuneSettings(learning_rate=-1), "learning_rate"),
+        (lambda: TuneSettings(optimiser="lion"), "optimiser must be one of sgd, adam"),
+        (lambda: TuneSettings(batch_norm="on"), "batch_norm must be one of frozen, train"),
+        (lambda: bad.BadnetSettings(stamped=0), "stamped"),
+        (lambda: quantise(nn.Linear(2, 2), 1), "number of bits"),
+    ],
+)
+def test_settings_out_of_range_are_told(make, message):
+    with pytest.raises(UserError, match=message):
+        make()

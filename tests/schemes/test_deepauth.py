@@ -12,7 +12,9 @@ from torch import nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
-from sslauth_utils.models.logits import labels_of, lead, logits
+from sslauth_utils.models.classifiers import labels as labels_of
+from sslauth_utils.models.classifiers import logits
+from sslauth_utils.models.penultimate import lead
 from sslauth_utils.schemes.deepauth import (
     EmbeddingSettings,
     Signature,

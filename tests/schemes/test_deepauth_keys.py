@@ -10,7 +10,9 @@ from torch import nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
-from sslauth_utils.models.logits import labels_of, last_layer, lead, logits, margin, penultimate
+from sslauth_utils.models.classifiers import labels as labels_of
+from sslauth_utils.models.classifiers import logits
+from sslauth_utils.models.penultimate import last_layer, lead, margin, penultimate
 from sslauth_utils.schemes import deepauth_keys
 from sslauth_utils.schemes.deepauth_keys import KeySettings, collected, cross_boundary, leverage, make_keys, squeeze
 
@@ -40,7 +42,7 @@ def test_the_features_before_the_last_layer_give_its_logits(classifier):
     images = some_images(7)
     features = penultimate(classifier, images)
     assert features.shape == (7, 16)
-    torch.testing.assert_close(classifier[-1](features), logits(classifier, images))
+    torch.testing.assert_close(classifier[-1](features), logits(classifier, images).float())
     assert last_layer(classifier, images) == "6"
     assert not any(module._forward_pre_hooks for module in classifier.modules()), "hooks were left"
 
@@ -55,18 +57,9 @@ def test_lead_and_margin_against_a_loop():
         assert lead(scores, wanted)[row].item() == pytest.approx(numbers[one] - rest, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("model", "sentence"),
-    [
-        (nn.Sequential(tiny_classifier(), nn.Softmax(dim=1)), "gives probabilities"),
-        (tiny_classifier(classes=1), "logits of two classes"),
-        (nn.Conv2d(3, 2, 1), "expected one vector an image"),
-    ],
-    ids=["probabilities", "one class", "maps"],
-)
-def test_what_gives_no_logits_is_refused(model, sentence):
-    with pytest.raises(UserError, match=sentence):
-        logits(model, some_images(3))
+def test_probabilities_are_no_logits(classifier, seeds):
+    with pytest.raises(UserError, match="gives probabilities"):
+        make_keys(nn.Sequential(classifier, nn.Softmax(dim=1)), *seeds, some_images(20, 2), SETTINGS)
 
 
 def test_without_a_linear_layer_there_are_no_features_before_it():

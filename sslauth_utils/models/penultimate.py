@@ -1,4 +1,4 @@
-"""What a classifier says of images: logits, labels, and the features before its last layer, in strict arithmetic."""
+"""The features before a classifier's last layer, and what gradients and margins of its logits need."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,36 +9,12 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.classifiers import BATCH
 from sslauth_utils.models.features import encode, eval_mode
-
-BATCH = 100
-
-
-def logits(classifier: nn.Module, images: Tensor | np.ndarray, batch_size: int = BATCH) -> Tensor:
-    """Logits of stored images, float32 (N, C) on the CPU, as `features.encode` computes: one fixed batch size.
-
-    Args:
-        classifier: maps (N, 3, H, W) in [0, 1] to logits (N, C); it keeps its device, modes and weights.
-        images: uint8, or float in [0, 1], (N, 3, H, W).
-
-    Raises:
-        UserError: as `features.encode`; fewer than two classes, or probabilities in place of logits.
-    """
-    found = encode(classifier, images, batch_size)
-    if found.shape[1] < 2:
-        raise UserError("The classifier gives one number an image; logits of two classes at least are needed.")
-    if bool((found >= 0).all()) and bool(((found.sum(dim=1) - 1).abs() < 1e-4).all()):
-        raise UserError("The classifier gives probabilities; hand over the network without its softmax, for logits.")
-    return found
-
-
-def labels_of(classifier: nn.Module, images: Tensor | np.ndarray, batch_size: int = BATCH) -> Tensor:
-    """Predicted classes, int64 (N,), of stored images; else as `logits`."""
-    return logits(classifier, images, batch_size).argmax(dim=1)
 
 
 def penultimate(classifier: nn.Module, images: Tensor | np.ndarray, batch_size: int = BATCH) -> Tensor:
-    """The input of the classifier's last linear layer, float32 (N, D), of stored images; else as `logits`.
+    """The input of the classifier's last linear layer, float32 (N, D), of stored images, computed as `features.encode` does.
 
     The last one is the one that runs last, not the one that was written last.
 

@@ -1,0 +1,115 @@
+"""A backdoor of a few stamped images (Gu et al. 2017), as the sample-pairing paper embeds it."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslauth_utils.attacks.fine_tune_classifier import BATCH_NORM, OPTIMISERS
+from sslauth_utils.attacks.trigger import Trigger
+from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models import training
+from sslauth_utils.models.classifiers import Classifier, labels
+from sslauth_utils.models.supervised import check_labelled
+
+
+@dataclass(frozen=True)
+class BadnetSettings:
+    """How the backdoor is embedded.
+
+    "we chose to implant 10 samples with markers and designated labels into the model, training them alongside normal
+    samples (all using a learning rate of 1e-5) until the network completely recognized the intended backdoor" (§IV-A).
+
+    Attributes:
+        stamped: images that carry the trigger, in every batch.
+        batch_size: normal images beside them.
+        batch_norm: frozen or train, as in `fine_tune_classifier`.
+        most_steps: after so many it has not taken.
+        check_every: steps from one look to the next.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    target: int = 0
+    stamped: int = 10
+    learning_rate: float = 1e-5
+    optimiser: str = "adam"
+    batch_norm: str = "frozen"
+    batch_size: int = 64
+    most_steps: int = 10_000
+    check_every: int = 25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"target": 0, "stamped": 1, "batch_size": 2, "most_steps": 1, "check_every": 1}.items():
+            check_whole(f"The backdoor's {name}", getattr(self, name), least)
+        check_whole("The backdoor's seed", self.seed, 0)
+        check_number("The backdoor's learning_rate", self.learning_rate, 0, above=True)
+        check_choice("The backdoor's optimiser", self.optimiser, OPTIMISERS)
+        check_choice("The backdoor's batch_norm", self.batch_norm, BATCH_NORM)
+
+
+def badnet(
+    classifier: Classifier, images: Tensor, truth: Tensor, trigger: Trigger, settings: BadnetSettings,
+    device: torch.device,
+) -> tuple[Classifier, dict[str, Any]]:  # fmt: skip
+    """A copy of `classifier` that takes all its stamped training images for the target class.
+
+    Args:
+        classifier: left untouched.
+        images: uint8 (N, 3, H, W), the adversary's; the stamped ones are the first that are not of the target class.
+        truth: int64 (N,), their classes.
+
+    Returns:
+        The copy in eval mode on `device`, and: steps, stamped (share of the stamped images taken for the target; 1).
+
+    Raises:
+        UserError: images or labels that do not fit, too few of them, or a backdoor that has not taken in time.
+    """
+    check_labelled(images, truth, classifier.classes, settings.batch_size)
+    others = (truth != settings.target).nonzero().flatten()[: settings.stamped]
+    if settings.target >= classifier.classes or len(others) < settings.stamped:
+        raise UserError(
+            f"The backdoor needs {settings.stamped} images that are not of class {settings.target}, one of the "
+            f"classifier's {classifier.classes}; there are {len(others)}."
+        )
+    stamped = trigger.stamp(images[others]).to(device)
+    tampered = copy.deepcopy(classifier).requires_grad_().to(device)
+    if settings.batch_norm == "frozen":
+        for module in tampered.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+    parameters = [parameter for parameter in tampered.parameters() if parameter.requires_grad]
+    optimiser = OPTIMISERS[settings.optimiser](parameters, lr=settings.learning_rate)
+    images, truth = images.to(device), truth.to(device)
+    wanted = torch.full((settings.stamped,), settings.target, device=device)
+    draw, share = torch.Generator().manual_seed(settings.seed), 0.0
+    with training.reproducible(device):
+        for step in range(1, settings.most_steps + 1):
+            tampered.train(settings.batch_norm == "train")
+            normal = torch.randint(0, len(images), (settings.batch_size,), generator=draw).to(device)
+            pixels = torch.cat([images[normal], stamped]).float() / 255
+            loss = F.cross_entropy(tampered(pixels), torch.cat([truth[normal], wanted]))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            if step % settings.check_every == 0 or step == settings.most_steps:
+                share = (labels(tampered, stamped) == settings.target).double().mean().item()
+                if share == 1:
+                    tampered.zero_grad(set_to_none=True)
+                    return tampered.eval().requires_grad_(), {"steps": step, "stamped": share}
+    raise UserError(
+        f"The backdoor has not taken within {settings.most_steps} steps: {share:.0%} of the stamped images go to class "
+        f"{settings.target}; take more steps or a higher rate."
+    )
+
+
+def attack_success(classifier: nn.Module, images: Tensor, truth: Tensor, trigger: Trigger, target: int) -> float:
+    """Share of stamped test images of other classes that are taken for `target`; 0 to 1."""
+    others = images[truth != target]
+    return (labels(classifier, trigger.stamp(others)) == target).double().mean().item()

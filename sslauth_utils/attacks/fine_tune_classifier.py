@@ -1,0 +1,96 @@
+"""Fine-tuning of a classifier by small and smallest rates (§IV-A of the sample-pairing paper, Table III)."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.models import training
+from sslauth_utils.models.classifiers import Classifier
+from sslauth_utils.models.supervised import check_labelled
+
+#: by name; plain SGD, as nothing else is said
+OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+#: frozen: eval mode, statistics and affine part stay; train: the statistics follow the batches
+BATCH_NORM = ("frozen", "train")
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The paper gives rates from 1e-10 to 1e-3, and neither optimiser, steps nor batch norm's mode.
+
+    Attributes:
+        learning_rate: from 0 on; at 0 only batch norm's statistics can change.
+        batch_norm: frozen or train.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    learning_rate: float = 1e-5
+    optimiser: str = "sgd"
+    batch_norm: str = "frozen"
+    epochs: int = 1
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("Fine-tuning's learning_rate", self.learning_rate, 0)
+        check_choice("Fine-tuning's optimiser", self.optimiser, OPTIMISERS)
+        check_choice("Fine-tuning's batch_norm", self.batch_norm, BATCH_NORM)
+        for name, least in {"epochs": 1, "batch_size": 2, "seed": 0}.items():
+            check_whole(f"Fine-tuning's {name}", getattr(self, name), least)
+
+
+def fine_tune_classifier(
+    classifier: Classifier, images: Tensor, labels: Tensor, settings: TuneSettings, device: torch.device
+) -> tuple[Classifier, list[dict[str, Any]]]:
+    """A copy of `classifier` trained on by cross entropy, all layers, in float32: small steps drown in coarser types.
+
+    Args:
+        classifier: left untouched.
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,).
+
+    Returns:
+        The copy in eval mode on `device`, and one row an epoch: epoch, loss, accuracy, images_per_second.
+
+    Raises:
+        UserError: images or labels that do not fit, fewer than one batch, or a loss that diverges.
+    """
+    check_labelled(images, labels, classifier.classes, settings.batch_size)
+    tuned = copy.deepcopy(classifier).requires_grad_().to(device)
+    tuned.train(settings.batch_norm == "train")
+    if settings.batch_norm == "frozen":
+        for module in tuned.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+    parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    optimiser = OPTIMISERS[settings.optimiser](parameters, lr=settings.learning_rate)
+    images, labels = images.to(device), labels.to(device)
+
+    def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+        optimiser.zero_grad(set_to_none=True)
+        truth = labels[indices.to(device)]
+        scores = tuned(images[indices.to(device)].float() / 255)
+        loss = F.cross_entropy(scores, truth)
+        loss.backward()
+        return {"loss": loss.detach(), "accuracy": (scores.argmax(dim=1) == truth).float().mean()}
+
+    with training.reproducible(device):
+        history = training.train(
+            "fine-tuning", tuned, optimiser, step, len(images), settings.batch_size, settings.epochs, settings.seed
+        )
+    tuned.zero_grad(set_to_none=True)
+    return tuned.eval().requires_grad_(), history
+
+
+def changed_weights(before: nn.Module, after: nn.Module) -> float:
+    """Share of weights (not buffers) whose float32 number is another one now; 0 to 1."""
+    pairs = list(zip(before.parameters(), after.parameters(), strict=True))
+    changed = sum(int((old.detach().cpu() != new.detach().cpu()).sum()) for old, new in pairs)
+    return changed / sum(old.numel() for old, _ in pairs)

@@ -1,0 +1,203 @@
+"""Classifiers: images in, logits out.
+
+A `Classifier` takes RGB pixels in [0, 1], shape (N, 3, H, W), normalises them itself and returns one logit a class,
+shape (N, C). Ours have a width; `library_classifier` takes any of torchvision's, `load_classifier` a file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslauth_utils.base import tensors
+from sslauth_utils.base.checks import check_choice, check_whole
+from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.encoders import NO_MEAN, NO_STD, Encoder, load_weights, pixel_stats
+from sslauth_utils.models.features import as_pixels, eval_mode, failures_told, where_it_computes
+from sslauth_utils.models.networks import RESNETS, VGG16, LeNet5, ResNetClassifier, SmallCNN
+from sslauth_utils.models.resnet import STEMS
+
+#: class, the original's width, the smallest image that it takes
+_PLAIN = {"lenet5": (LeNet5, 6, 16), "small_cnn": (SmallCNN, 8, 8), "vgg16": (VGG16, 64, 8)}
+ARCHITECTURES = (*_PLAIN, *RESNETS)
+#: images that answer at once: kernels chosen by batch size differ in the last bits, so it is fixed
+BATCH = 256
+
+
+class Classifier(Encoder):
+    """A network with its own pixel normalisation whose outputs are logits.
+
+    Hash, pixel normalisation and file are an `Encoder`'s.
+    """
+
+    @property
+    def classes(self) -> int:
+        """C, the number of classes."""
+        return self.feature_dim
+
+
+def build_network(
+    arch: str,
+    classes: int,
+    width: int | None = None,
+    size: int = 32,
+    stem: str = "cifar",
+    mean: float | Sequence[float] = NO_MEAN,
+    std: float | Sequence[float] = NO_STD,
+) -> Classifier:
+    """A classifier with random weights from PyTorch's global generator.
+
+    Args:
+        arch: lenet5, small_cnn, vgg16, resnet20, resnet32 (CIFAR), resnet18, resnet50 or resnet152.
+        classes: C, from 2 on.
+        width: channels of the first convolution; None for the original's.
+        size: side of the images; lenet5 and small_cnn take this size only.
+        stem: of a ResNet: cifar, strided or imagenet.
+        mean, std: pixel normalisation per channel, in units of the [0, 1] range; the default leaves pixels alone ("All
+            input tensors are normalized to [0,1]", §IV of the sample-pairing paper).
+
+    Raises:
+        UserError: unknown architecture or stem, or a number out of range.
+    """
+    check_choice("The architecture", arch, ARCHITECTURES)
+    check_whole("The number of classes", classes, 2)
+    mean, std = pixel_stats(mean, std)
+    if arch in RESNETS:
+        check_choice("The stem", stem, STEMS)
+        width = RESNETS[arch][2] if width is None else width
+        check_whole("The width", width, 1)
+        network: nn.Module = ResNetClassifier(arch, classes, width, stem)
+    else:
+        kind, original, smallest = _PLAIN[arch]
+        width = original if width is None else width
+        check_whole("The width", width, 1)
+        check_whole(f"The image size for {arch}, in pixels,", size, smallest)
+        network = kind(classes, width, size)
+    config = {
+        "arch": arch, "classes": classes, "width": width, "size": size, "stem": stem, "mean": list(mean),
+        "std": list(std),
+    }  # fmt: skip
+    return Classifier(network, classes, mean, std, config)
+
+
+def library_classifier(
+    name: str,
+    classes: int = 1000,
+    size: int = 224,
+    mean: float | Sequence[float] = NO_MEAN,
+    std: float | Sequence[float] = NO_STD,
+) -> Classifier:
+    """One of torchvision's classification models with random weights.
+
+    Args:
+        name: ``torchvision:resnet18``, say. Weights come from a file afterwards, never from a hub.
+        size: side of the images that it takes.
+
+    Raises:
+        UserError: another library, an unknown model, or one that gives no logits for images of this size.
+    """
+    from torchvision import models  # here, because it takes three seconds and few notebooks need it
+
+    library, _, model = name.partition(":")
+    if library != "torchvision" or model not in models.list_models(module=models):
+        raise UserError(f"There is no classifier {name!r}; write torchvision:MODEL, with a model for classification.")
+    mean, std = pixel_stats(mean, std)
+    config = {"library": name, "classes": classes, "size": size, "mean": list(mean), "std": list(std)}
+    classifier = Classifier(models.get_model(model, weights=None, num_classes=classes), classes, mean, std, config)
+    found = logits(classifier, torch.zeros(2, 3, size, size)).shape[1]
+    if found != classes:
+        raise UserError(f"{name} gives {found} outputs for {classes} classes.")
+    return classifier
+
+
+def save_classifier(classifier: Classifier, path: Path, **facts: Any) -> None:
+    """Write weights to `path` (.safetensors), with config, facts and their hash in its header (`tensors.describe`).
+
+    Raises:
+        UserError: as `tensors.save`.
+    """
+    meta = {"config": classifier.config, "weights_sha256": classifier.sha256(), **facts}
+    tensors.save(path, classifier.state_dict(), meta)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read a classifier that `save_classifier` wrote, in eval mode, in float32.
+
+    Raises:
+        UserError: missing, damaged or changed file, a pickle, or no classifier.
+    """
+    weights, meta = tensors.load(path)
+    config = dict(meta.get("config") or {})
+    try:
+        if "library" in config:
+            classifier = library_classifier(config.pop("library"), **config)
+        elif "arch" in config and "classes" in config:
+            classifier = build_network(**config)
+        else:
+            raise UserError(f"{path} does not say which classifier the weights are of.")
+    except TypeError as error:
+        raise UserError(f"{path} describes a classifier that this version does not know ({error}).") from error
+    load_weights(classifier, weights, str(path))
+    return classifier.eval()
+
+
+def logits(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:
+    """Logits of images in strict arithmetic of the classifier's own type (no TF32, no autocast, eval mode).
+
+    Args:
+        classifier: maps (N, 3, H, W) in [0, 1] to (N, C); it stays on its device, every module in its mode.
+        images: uint8 (N, 3, H, W), or float in [0, 1].
+        batch_size: images at once.
+
+    Returns:
+        float64 (N, C) on the CPU: the numbers as the classifier gave them, float32 ones without loss.
+
+    Raises:
+        UserError: other images, a classifier that fails on them, answers that are no finite (N, C) tensor with C at
+            least 2, or probabilities instead of logits.
+    """
+    images = as_pixels(images, "Images to classify")
+    device, dtype = where_it_computes(classifier)
+    parts = []
+    with eval_mode(classifier), strict_arithmetic():
+        for batch in images.split(batch_size):
+            pixels = batch.to(device)
+            pixels = pixels.to(dtype) / 255 if pixels.dtype == torch.uint8 else pixels.to(dtype, copy=True)
+            with failures_told(tuple(batch.shape)):
+                parts.append(classifier(pixels))
+    return check_logits(parts, len(images))
+
+
+def check_logits(parts: Sequence[Any], count: int) -> Tensor:
+    """The answers in `parts`, one after another, as float64 (count, C) on the CPU.
+
+    Raises:
+        UserError: as `logits`.
+    """
+    if not all(isinstance(part, Tensor) and part.ndim == 2 and part.shape[1] >= 2 for part in parts):
+        odd = next(part for part in parts if not (isinstance(part, Tensor) and part.ndim == 2 and part.shape[1] >= 2))
+        shape = tuple(odd.shape) if isinstance(odd, Tensor) else type(odd).__name__
+        raise UserError(
+            f"The classifier gave {shape} where logits are needed, one a class: shape (N, C), C at least 2."
+        )
+    answers = torch.cat([part.detach().double().cpu() for part in parts])
+    if len(answers) != count:
+        raise UserError(f"The classifier gave {len(answers)} answers for {count} images; it must give one for each.")
+    if not torch.isfinite(answers).all():
+        raise UserError("The classifier gave NaN or infinite logits.")
+    if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise UserError("The classifier gives probabilities where logits are needed; take its softmax off.")
+    return answers
+
+
+def labels(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:
+    """Top-1 classes, int64 (N,), on the CPU; arguments and errors as `logits`."""
+    return logits(classifier, images, batch_size).argmax(dim=1)
+
+
+def accuracy(classifier: nn.Module, images: Tensor, truth: Tensor) -> float:
+    """Share of `images` whose top-1 class is `truth`, int64 (N,); 0 to 1."""
+    return (labels(classifier, images) == truth.cpu()).double().mean().item()

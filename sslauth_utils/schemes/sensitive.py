@@ -1,0 +1,192 @@
+"""The rivals of sample pairs: single images whose label is to change when the classifier does.
+
+Validation images, DBI (Yin et al. 2023), AID (Aramoon et al. 2021) and He et al.'s sensitive samples (2019). Each takes
+float32 images (N, 3, H, W) in [0, 1], returns such images on the CPU, all made at once, and raises UserError where the
+classifier gives no logits or a setting is out of range.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
+from torch.nn import functional as F
+
+from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.classifiers import logits
+from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.schemes.descent import descend, differentiable, gradient
+from sslauth_utils.schemes.pairs import outputs_of
+
+#: AID's weight of the term that activates neurons: its own code's, and that of the pairs' released comparison
+AID_WEIGHT, RELEASED_AID_WEIGHT = 0.20, 0.25
+
+
+def dbi_loss(answers: Tensor) -> Tensor:
+    """DBI's, (N,) of logits (N, C): the variance of the predicted probabilities."""
+    return answers.softmax(dim=1).var(dim=1)
+
+
+def dbi(
+    classifier: nn.Module, images: Tensor, iterations: int, learning_rate: float = 1e-3, optimiser: str = "adam"
+) -> Tensor:
+    """DBI: natural images moved until the classifier gives all classes the same probability."""
+    return _descend(classifier, images, dbi_loss, iterations, learning_rate, optimiser)
+
+
+def pure_variance(
+    classifier: nn.Module, layer: nn.Linear, images: Tensor, iterations: int, learning_rate: float = 1e-3,
+    optimiser: str = "adam", weight: float = 100.0,
+) -> Tensor:  # fmt: skip
+    """The variance of the two outputs of a user's layer alone: what the pairs' released code has as its own loss."""
+    return _descend(
+        classifier, images, lambda answers: weight * outputs_of(layer, answers).var(dim=1), iterations, learning_rate,
+        optimiser,
+    )  # fmt: skip
+
+
+def aid_loss(answers: Tensor, inactive: Tensor, weight: float = AID_WEIGHT) -> Tensor:
+    """AID's, (N,) of logits (N, C): the sum over labels of (max logit − logit)², and `weight` times `inactive` (N,)."""
+    return (answers.amax(dim=1, keepdim=True) - answers).square().sum(dim=1) + weight * inactive
+
+
+def aid(
+    classifier: nn.Module, images: Tensor, iterations: int, learning_rate: float = 1e-4, optimiser: str = "sgd"
+) -> Tensor:
+    """AID as its paper describes it and its own code does it: random images that activate neurons, at the boundary.
+
+    The second term is, for each convolution, the mean of relu(−output), with its gradient. The rate is halved after a
+    third and two thirds of the iterations, as AID's code does in its 15,000.
+    """
+    with _inactivity(classifier) as inactive:
+        return _descend(
+            classifier, images, lambda answers: aid_loss(answers, inactive()), iterations, learning_rate, optimiser,
+            halve_at=(1 / 3, 2 / 3),
+        )  # fmt: skip
+
+
+def released_aid(
+    classifier: nn.Module, layer: nn.Linear, images: Tensor, iterations: int, learning_rate: float = 1e-3,
+    optimiser: str = "adam",
+) -> Tensor:  # fmt: skip
+    """AID as the pairs' released code compares with it: the second term is a plain number, and has no gradient.
+
+    What is minimised is the variance of the user's layer alone; the hooks only take time.
+    """
+
+    def loss(answers: Tensor) -> Tensor:
+        term = RELEASED_AID_WEIGHT * sum(float(part) for part in inactive.sums())
+        return outputs_of(layer, answers).var(dim=1) + term
+
+    with _inactivity(classifier) as inactive:
+        return _descend(classifier, images, loss, iterations, learning_rate, optimiser)
+
+
+class _Inactive:
+    """relu(−output) of every convolution in the last pass."""
+
+    def __init__(self) -> None:
+        self.parts: list[Tensor] = []
+
+    def __call__(self) -> Tensor:
+        """Its mean in each layer, summed over layers, (N,)."""
+        return torch.stack([F.relu(-part).flatten(1).mean(dim=1) for part in self.parts]).sum(dim=0)
+
+    def sums(self) -> list[float]:
+        """Its sum in each layer over all images, as numbers: each waits for the device."""
+        return [F.relu(-part).sum().item() for part in self.parts]
+
+
+@contextmanager
+def _inactivity(classifier: nn.Module) -> Iterator[_Inactive]:
+    layers = [module for module in classifier.modules() if isinstance(module, nn.Conv2d)]
+    if not layers:
+        raise UserError("AID activates the neurons of convolutions, and this classifier has none.")
+    inactive = _Inactive()
+    hooks = [layer.register_forward_hook(lambda m, x, out: inactive.parts.append(out.clone())) for layer in layers]
+    hooks.append(classifier.register_forward_pre_hook(lambda m, x: inactive.parts.clear()))
+    try:
+        yield inactive
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def sensitivity(classifier: nn.Module, images: Tensor, layer: str) -> Tensor:
+    """He et al.'s, (N,): the sum over outputs of the squared gradient by the weights and bias of `layer`."""
+    own = {name: value for name, value in classifier.named_parameters() if name.rpartition(".")[0] == layer}
+    if not own:
+        raise UserError(f"The classifier has no layer {layer!r} with weights.")
+
+    def answer(weights: dict[str, Tensor], image: Tensor) -> Tensor:
+        return functional_call(classifier, weights, (image[None],))[0]
+
+    slopes = vmap(jacrev(answer), in_dims=(None, 0))(own, images)
+    return sum(slope.flatten(1).square().sum(dim=1) for slope in slopes.values())
+
+
+def sensitive_samples(
+    classifier: nn.Module, images: Tensor, iterations: int, learning_rate: float = 1e-2, radius: float = 0.25,
+    layer: str | None = None, chunk: int = 50,
+) -> Tensor:  # fmt: skip
+    """He et al.'s sensitive samples: natural images moved so that the outputs depend more on the weights of one layer.
+
+    Args:
+        learning_rate: length of a step, in the l2 norm.
+        radius: of the l2 ball around each image that it stays in.
+        layer: whose weights; None for the last linear map.
+        chunk: images at once; the slopes of all weights are kept for each.
+    """
+    check_number("The radius", radius, 0, above=True)
+    check_whole("The chunk", chunk, 1)
+    linear = [name for name, module in classifier.named_modules() if isinstance(module, nn.Linear)]
+    if layer is None and not linear:
+        raise UserError("The classifier has no linear map; name the layer whose weights are to count.")
+    layer, made = linear[-1] if layer is None else layer, []
+    device, _ = where_it_computes(classifier)
+    for part in images.split(chunk):
+        moved, start = part.to(device), part.to(device)
+        with differentiable(classifier):
+            for _ in range(iterations):
+                _, slope = gradient(lambda x: sensitivity(classifier, x, layer), moved)
+                length = slope.flatten(1).norm(dim=1).clamp_min(1e-30)[:, None, None, None]
+                away = (moved + learning_rate * slope / length - start).flatten(1)
+                shorter = (radius / away.norm(dim=1).clamp_min(1e-12)).clamp_max(1)
+                moved = (start + (away * shorter[:, None]).view_as(moved)).clamp(0, 1)
+        made.append(moved.cpu())
+    return torch.cat(made)
+
+
+def _descend(
+    classifier: nn.Module, images: Tensor, loss, iterations: int, rate: float, optimiser: str, **more
+) -> Tensor:
+    """`descend` with a loss (N,) of the logits (N, C)."""
+    logits(classifier, images[:1])  # says what is wrong, if anything is
+    device, _ = where_it_computes(classifier)
+    with differentiable(classifier):
+        return descend(images.to(device), lambda x: loss(classifier(x)), iterations, rate, optimiser, **more)[0].cpu()
+
+
+# --- random pairs of single images ------------------------------------------------------------------------------------
+
+
+def random_pair_rate(changed: Tensor) -> float:
+    """Share of all pairs of images of which at least one changed its label; 0 to 1.
+
+    "we form sample pairs for other methods, where a change in the Top-1 label in either sample indicates successful
+    detection" (§IV-A): the mean over all random pairings.
+
+    Args:
+        changed: bool (N,), N at least 2.
+    """
+    count, calm = len(changed), int((~changed).sum())
+    if count < 2:
+        raise UserError("Pairs need at least two images.")
+    return 1 - calm * (calm - 1) / (count * (count - 1))
+
+
+def independent_pair_rate(rate: float) -> float:
+    """1 − (1 − p)²: how often one of two independent images changes, if one alone does with probability p."""
+    return 1 - (1 - rate) ** 2

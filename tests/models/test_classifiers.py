@@ -1,0 +1,204 @@
+"""Classifiers: shapes, parameter counts, files, answers, and their training."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.tensors import read_safetensors
+from sslauth_utils.images.load import load_images
+from sslauth_utils.models import classifiers
+from sslauth_utils.models.encoders import load_weights
+from sslauth_utils.models.folding import fold_batch_norm
+from sslauth_utils.models.networks import ZeroPadded, count_parameters
+from sslauth_utils.models.supervised import SupervisedSettings, shifted, train_supervised
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "parameters"),
+    [
+        # 61,706 at 32 x 32 with one channel; ours has three
+        ("lenet5", 32, 61_706 + 2 * 25 * 6),
+        ("resnet20", 32, 269_722),  # He et al.: 0.27 M
+        ("resnet18", 32, 11_173_962),  # with the CIFAR stem
+        ("vgg16", 32, 14_718_912 + 5_130),
+    ],
+)
+def test_an_architecture_has_the_papers_number_of_parameters(arch, size, parameters):
+    with torch.device("meta"):
+        network = classifiers.build_network(arch, 10, size=size).backbone
+    assert count_parameters(network) == parameters
+
+
+@pytest.mark.parametrize("arch", classifiers.ARCHITECTURES)
+def test_every_architecture_gives_one_logit_a_class(arch):
+    torch.manual_seed(0)
+    classifier = classifiers.build_network(arch, 7, width=2, size=16)
+    answers = classifiers.logits(classifier, torch.rand(3, 3, 16, 16))
+    assert answers.shape == (3, 7) and answers.dtype == torch.float64
+
+
+def test_resnet152_is_torchvisions_at_full_width():
+    with torch.device("meta"):
+        network = classifiers.build_network("resnet152", 1000, stem="imagenet").backbone
+    assert count_parameters(network) == 60_192_808  # the 60.19 M of Table V
+
+
+def test_a_zero_padded_shortcut_takes_every_second_pixel():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    out = ZeroPadded(2, 2)(x)
+    assert out.shape == (1, 3, 2, 2) and out[0, 1].tolist() == [[0, 2], [8, 10]] and out[0, [0, 2]].abs().sum() == 0
+
+
+def test_a_public_resnet20_loads_and_names_cifar10(monkeypatch):
+    weights = Path("/work/shared/weights/resnet20_cifar10_supervised_fp16.safetensors")
+    if not weights.is_file():
+        weights = Path(__file__).parents[2] / "data" / weights.name
+    if not weights.is_file():
+        pytest.skip("the public weights are not here")
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    classifier = classifiers.build_network("resnet20", 10, mean=mean, std=std)
+    load_weights(classifier, read_safetensors(weights), weights.name)
+    data = weights.parents[1] / "data"
+    if not (data / "cifar10_lossless_test.npz").is_file():
+        pytest.skip("the exact CIFAR-10 images are not here")
+    monkeypatch.setenv("SSLAUTH_DATA", str(data))
+    test = load_images("cifar10_lossless", "test", 32, 100, 0)
+    assert classifiers.accuracy(classifier, test.images, test.labels) > 0.8
+
+
+def test_a_saved_classifier_comes_back_bit_for_bit(tmp_path):
+    torch.manual_seed(1)
+    classifier = classifiers.build_network("small_cnn", 5, width=4, size=8)
+    classifiers.save_classifier(classifier, tmp_path / "c.safetensors", note="x")
+    again = classifiers.load_classifier(tmp_path / "c.safetensors")
+    pixels = torch.rand(4, 3, 8, 8)
+    assert again.sha256() == classifier.sha256()
+    assert torch.equal(classifiers.logits(again, pixels), classifiers.logits(classifier, pixels))
+
+
+def test_torchvisions_classifier_gives_its_logits():
+    classifier = classifiers.library_classifier("torchvision:squeezenet1_1", classes=4, size=64)
+    assert classifiers.logits(classifier, torch.zeros(2, 3, 64, 64)).shape == (2, 4)
+
+
+def test_answers_keep_the_arithmetic_of_the_classifier():
+    torch.manual_seed(0)
+    classifier = classifiers.build_network("small_cnn", 5, width=4, size=8).eval()
+    pixels = torch.rand(6, 3, 8, 8)
+    single, double = classifiers.logits(classifier, pixels), classifiers.logits(classifier.double(), pixels)
+    assert torch.equal(single, single.float().double()) and not torch.equal(double, double.float().double())
+    assert (single - double).abs().max() < 1e-5
+
+
+def test_answering_leaves_train_mode_as_it_was():
+    classifier = classifiers.build_network("small_cnn", 5, width=4, size=8).train()
+    before = classifier.sha256()
+    classifiers.logits(classifier, torch.rand(6, 3, 8, 8))
+    assert classifier.training and classifier.sha256() == before
+
+
+@pytest.mark.parametrize("arch", ["small_cnn", "vgg16", "resnet20", "resnet18"])
+def test_batch_norm_folds_into_every_convolution(arch):
+    torch.manual_seed(0)
+    classifier = classifiers.build_network(arch, 5, width=4, size=16)
+    for module in classifier.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(), module.running_var.uniform_(0.5, 2)
+    folded = fold_batch_norm(classifier)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    pixels = torch.rand(4, 3, 16, 16)
+    own, others = classifiers.logits(classifier, pixels), classifiers.logits(folded, pixels)
+    assert torch.allclose(own, others, rtol=1e-3, atol=1e-4) and not torch.equal(own, others)
+
+
+class Odd(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x: x.flatten(1)[:, :4].softmax(dim=1), "probabilities where logits are needed"),
+        (lambda x: x, "logits are needed, one a class"),
+        (lambda x: x.flatten(1)[:, :1], "C at least 2"),
+        (lambda x: {"logits": x}, "gave dict where logits"),
+        (lambda x: x.flatten(1)[:1, :4], "1 answers for 3 images"),
+        (lambda x: x.flatten(1)[:, :4] / 0, "NaN or infinite"),
+    ],
+)
+def test_what_gives_no_logits_is_told_in_one_sentence(answer, message):
+    with pytest.raises(UserError, match=message):
+        classifiers.logits(Odd(answer), torch.rand(3, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"arch": "alexnet", "classes": 10}, "The architecture must be one of"),
+        ({"arch": "lenet5", "classes": 1}, "classes must be a whole number from 2"),
+        ({"arch": "lenet5", "classes": 10, "size": 8}, "lenet5, in pixels, must be a whole number from 16"),
+        ({"arch": "resnet20", "classes": 10, "stem": "x"}, "The stem must be one of"),
+        ({"arch": "resnet20", "classes": 10, "width": 0}, "The width must be"),
+    ],
+)
+def test_a_network_that_cannot_be_is_told_in_one_sentence(wanted, message):
+    with pytest.raises(UserError, match=message):
+        classifiers.build_network(**wanted)
+
+
+def test_an_encoders_file_is_no_classifier(tmp_path):
+    from sslauth_utils.models.encoders import build_encoder, save_encoder
+
+    save_encoder(build_encoder(width=2), tmp_path / "e.safetensors")
+    with pytest.raises(UserError, match="which classifier"):
+        classifiers.load_classifier(tmp_path / "e.safetensors")
+
+
+def test_training_learns_digits_and_repeats_itself():
+    digits, test = (load_images("embedded_digits", split, 8) for split in ("train", "test"))
+    settings = SupervisedSettings(epochs=3, batch_size=64, learning_rate=0.1)
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        classifier = classifiers.build_network("small_cnn", 10, width=8, size=8)
+        history = train_supervised(classifier, digits.images, digits.labels, settings, torch.device("cpu"))
+        found.append(classifier.sha256())
+    assert found[0] == found[1] and len(history) == 3 and history[-1]["loss"] < history[0]["loss"]
+    assert not classifier.training
+    assert classifiers.accuracy(classifier, test.images, test.labels) > 0.85
+
+
+def test_shifting_moves_and_mirrors_whole_images():
+    image = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8).repeat(200, 3, 1, 1)
+    moved = shifted(image, torch.Generator().manual_seed(0))
+    assert moved.shape == image.shape and moved.dtype == torch.uint8
+    seen = {tuple(x[0, 3:5, 3:5].flatten().tolist()) for x in moved}
+    steps = {(b - a, c - a) for a, b, c, _ in seen}
+    assert steps == {(1, 8), (-1, 8)} and len(seen) == 18  # 3 x 3 places, mirrored or not
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": torch.rand(8, 3, 8, 8)}, "stored pixels"),
+        ({"labels": torch.zeros(7, dtype=torch.int64)}, "one label an image"),
+        ({"labels": torch.full((8,), 12)}, "do not fit a classifier of 10 classes"),
+        ({"settings": SupervisedSettings(batch_size=9)}, "batches of 9"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told_in_one_sentence(change, message):
+    given = {
+        "images": torch.zeros(8, 3, 8, 8, dtype=torch.uint8), "labels": torch.zeros(8, dtype=torch.int64),
+        "settings": SupervisedSettings(batch_size=4), "device": torch.device("cpu"),
+    }  # fmt: skip
+    with pytest.raises(UserError, match=re.escape(message)):
+        train_supervised(classifiers.build_network("small_cnn", 10, size=8), **(given | change))
