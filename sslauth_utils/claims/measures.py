@@ -9,6 +9,7 @@ import pandas as pd
 
 from sslauth_utils.claims import (
     measures_contrasts,
+    measures_deepauth,
     measures_generators,
     measures_near,
     measures_values,
@@ -19,6 +20,8 @@ from sslauth_utils.claims.contrast import Measured
 Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for module in (measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values)
+    for module in (
+        measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values, measures_deepauth,
+    )
     for measure in module.MEASURES
 }

@@ -14,7 +14,7 @@ from sslauth_utils.models.features import encode, eval_mode
 
 
 def penultimate(classifier: nn.Module, images: Tensor | np.ndarray, batch_size: int = BATCH) -> Tensor:
-    """The input of the classifier's last linear layer, float32 (N, D), of stored images, computed as `features.encode` does.
+    """The input of the classifier's last linear layer, float32 (N, D), as `features.encode` computes.
 
     The last one is the one that runs last, not the one that was written last.
 
