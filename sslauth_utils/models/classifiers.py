@@ -15,6 +15,7 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models import encoders
 from sslauth_utils.models.encoders import NO_MEAN, NO_STD, Encoder, load_weights, pixel_stats
 from sslauth_utils.models.features import as_pixels, eval_mode, failures_told, where_it_computes
 from sslauth_utils.models.networks import RESNETS, VGG16, LeNet5, ResNetClassifier, SmallCNN
@@ -23,6 +24,8 @@ from sslauth_utils.models.resnet import STEMS
 #: class, the original's width, the smallest image that it takes
 _PLAIN = {"lenet5": (LeNet5, 6, 16), "small_cnn": (SmallCNN, 8, 8), "vgg16": (VGG16, 64, 8)}
 ARCHITECTURES = (*_PLAIN, *RESNETS)
+#: (mean, std) by the name that the profiles use
+PIXEL_STATS = encoders.PIXEL_STATS | {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 #: images that answer at once: kernels chosen by batch size differ in the last bits, so it is fixed
 BATCH = 256
 

@@ -391,3 +391,23 @@ def _between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     """The image that share (N,) of the way from `start` to `end`, float32."""
     share = share[:, None, None, None]
     return (start.double() * (1 - share) + end.double() * share).float()
+
+
+# --- to look at -------------------------------------------------------------------------------------------------------
+
+
+def margin_plane(classifier: nn.Module, layer: nn.Linear, pairs: Pairs, number: int, span: float, side: int) -> Tensor:
+    """d on a plane of images, float64 (side, side): along the pair's own step, and along random signs of pixels.
+
+    Args:
+        number: which of the pairs; the plane's middle lies half-way between its images.
+        span: how far a pixel moves from the plane's middle to its edge.
+        side: images along either direction.
+    """
+    own = (pairs.after[number] - pairs.before[number]).sign().double()
+    draw = torch.Generator().manual_seed(number)
+    across = torch.randint(0, 2, own.shape, generator=draw).double() * 2 - 1
+    middle = (pairs.after[number].double() + pairs.before[number].double()) / 2
+    way = torch.linspace(-span, span, side, dtype=torch.float64)
+    images = middle + way[None, :, None, None, None] * own + way[:, None, None, None, None] * across
+    return margins(classifier, layer, images.flatten(0, 1).float().clamp(0, 1)).view(side, side)

@@ -5,8 +5,9 @@ float32 images (N, 3, H, W) in [0, 1], returns such images on the CPU, all made 
 classifier gives no logits or a setting is out of range.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -167,6 +168,34 @@ def _descend(
     device, _ = where_it_computes(classifier)
     with differentiable(classifier):
         return descend(images.to(device), lambda x: loss(classifier(x)), iterations, rate, optimiser, **more)[0].cpu()
+
+
+@dataclass(frozen=True)
+class Singles:
+    """Single images, each with the label that it had at enrolment.
+
+    Attributes:
+        images: float32 (N, 3, H, W) in [0, 1].
+        labels: int64 (N,), the Top-1 class, or of a user's layer the Top-1 of its two outputs.
+        layer: the user's, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    layer: nn.Linear | None = None
+
+    @staticmethod
+    def enrol(classifier: nn.Module, images: Tensor, layer: nn.Linear | None = None) -> "Singles":
+        """Images with the labels that `classifier` gives them now."""
+        return Singles(images, _top1(logits(classifier, images), layer), layer)
+
+    def changed(self, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Whether each label changed, bool (N,); `answer` gives logits (N, C) for images."""
+        return _top1(answer(self.images), self.layer) != self.labels
+
+
+def _top1(answers: Tensor, layer: nn.Linear | None) -> Tensor:
+    return (answers if layer is None else outputs_of(layer, answers)).argmax(dim=1)
 
 
 # --- random pairs of single images ------------------------------------------------------------------------------------

@@ -10,16 +10,16 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.device import pick_device
 from sslauth_utils.models.classifiers import Classifier
 from sslauth_utils.schemes.deepauth_keys import KeySet, KeySettings, make_keys
-from sslauth_utils.study.profiles import SIGNATURE_KEYS, Settings, notebook_settings
-from sslauth_utils.study.recipes.classifiers import classifier_images, classifier_ingredients, trained_classifier
+from sslauth_utils.study.profiles import CLASSIFIERS, SIGNATURE_KEYS, Settings, notebook_settings
+from sslauth_utils.study.recipes.classifiers import classifier_address, classifier_images, trained_classifier
 from sslauth_utils.study.store import Ingredients, find_or_make
 
-_NAMES = ("key_seeds", "pgd_step", "pgd_steps", "leverage_share", "mu", "boundary", "test_images", "device")
+_NAMES = ("key_seeds", "pgd_step", "pgd_steps", "leverage_share", "mu", "boundary", "device")
 
 
 def classifier(profile: str, model: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
     """The profile's classifier `model` of this seed, and its facts: the only place that says where it comes from."""
-    return trained_classifier(profile, model, seed, notebook_settings(profile, SIGNATURE_KEYS, model, seed))
+    return trained_classifier(profile, model, seed)
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,9 @@ class Held:
     test_truth: Tensor
 
 
-def held_out(profile: str, model: str, seed: int, settings: Settings | None = None) -> Held:
-    """The test images of the profile's classifier, halved: every second one.
-
-    Args:
-        settings: the parameters of notebook 22; None for the profile's, here and below.
-    """
-    images = classifier_images(notebook_settings(profile, SIGNATURE_KEYS, model, seed, settings), "test", seed)
+def held_out(profile: str, model: str, seed: int) -> Held:
+    """The test images of the profile's classifier, halved: every second one."""
+    images = classifier_images(notebook_settings(profile, CLASSIFIERS, model, seed), "test", seed)
     pixels, truth = images.images, images.labels
     return Held(pixels[::2], truth[::2], pixels[1::2], truth[1::2])
 
@@ -55,6 +51,7 @@ def signature_keys(
 
     Args:
         rule: by which they are collected; None for the profile's.
+        settings: the parameters of notebook 22; None for the profile's.
     """
     settings = notebook_settings(profile, SIGNATURE_KEYS, model, seed, settings)
     rule = rule or settings["rule"]
@@ -62,15 +59,13 @@ def signature_keys(
     def make(folder: Path) -> None:
         network, _ = classifier(profile, model, seed)
         network.to(pick_device(settings["device"]))
-        images = held_out(profile, model, seed, settings)
+        images = held_out(profile, model, seed)
         count = settings["key_seeds"] or None
         recipe = KeySettings(
             step=settings["pgd_step"], steps=settings["pgd_steps"], rule=rule,
             leverage_share=settings["leverage_share"], mu=settings["mu"], boundary=settings["boundary"],
         )  # fmt: skip
-        keys = make_keys(
-            network, images.validation[:count], images.validation_truth[:count], images.validation, recipe
-        )
+        keys = make_keys(network, images.validation[:count], images.validation_truth[:count], images.validation, recipe)
         tensors.save(folder / "keys.safetensors", keys.tensors(), {"counts": keys.counts, "rule": rule, "seed": seed})
 
     ingredients = signature_keys_ingredients(profile, model, seed, rule, settings)
@@ -86,5 +81,7 @@ def signature_keys_ingredients(
     settings = notebook_settings(profile, SIGNATURE_KEYS, model, seed, settings)
     values = {name: settings[name] for name in _NAMES}
     which = {"seed": seed, "rule": rule or settings["rule"]}
-    made_from = [classifier_ingredients(settings, seed).address]
-    return Ingredients(__name__, {SIGNATURE_KEYS: values, "": which}, [settings["train_data"]], made_from)
+    upstream = notebook_settings(profile, CLASSIFIERS, model, seed)
+    which |= {"test_images": upstream["test_images"], "size": upstream["size"]}
+    made_from = [classifier_address(profile, model, seed)]
+    return Ingredients(__name__, {SIGNATURE_KEYS: values, "": which}, [upstream["train_data"]], made_from)

@@ -55,4 +55,3 @@ def tampered_answers(
         found: dict[str, Any] = backdoor_scores(poisoned, held.test, held.test_truth, trigger, target)
         note("backdoor", trial, poisoned, attack_success=found["attack_success"])
     return cases
-

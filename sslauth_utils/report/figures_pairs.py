@@ -1,0 +1,198 @@
+"""Figures of sample pairs and their rivals: pure functions of rows of 20_sensitive_samples and 21_sample_pairing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+
+from sslauth_utils.claims.pair_rates import false_alarms, rates
+from sslauth_utils.report.style import COLUMN, PAGE, panels, scenarios_of
+
+#: methods in the order and the colours in which they are drawn; the others are grey
+_COLOURS = {
+    "validation": "0.55", "DBI": "#56B4E9", "AID": "#009E73", "variance": "#0072B2", "AID as released": "#CC79A7",
+    "sensitive samples": "#E69F00", "pairs": "#D55E00", "pairs, calibrated": "#000000",
+}  # fmt: skip
+
+
+def fig_by_hand(toy: Any, points: Any, ring: Any, path: Any, arrived: int) -> Figure:
+    """The two-dimensional network's margin, the boundary, and one sample's way to its pair.
+
+    Args:
+        toy: from points float32 (N, 2) to two outputs (N, 2).
+        points, ring: the data, (N, 2), and its classes, 0 or 1.
+        path: (M, 2), the sample at every step; the last two are the pair.
+        arrived: index in `path` at which stage 1 ends.
+    """
+    way = np.linspace(-1.1, 1.1, 80, dtype=np.float32)
+    grid = np.stack(np.meshgrid(way, way), axis=-1).reshape(-1, 2)
+    outputs = toy(points.new_tensor(grid)).detach().numpy()
+    margin = (outputs[:, 0] - outputs[:, 1]).reshape(80, 80)
+    figure, axis = plt.subplots(figsize=(COLUMN * 1.2, COLUMN * 1.1))
+    axis.contourf(way, way, margin, levels=np.linspace(-8, 8, 17), cmap="RdBu", alpha=0.5, extend="both")
+    axis.contour(way, way, margin, levels=[0], colors="k", linewidths=1)
+    axis.scatter(*points.numpy().T, c=ring.numpy(), cmap="RdBu_r", s=4)
+    axis.plot(*path[: arrived + 1].numpy().T, "-", color="#009E73", label="stage 1")
+    axis.plot(*path[arrived:].numpy().T, "-", color="#D55E00", label="stage 2")
+    axis.plot(*path[-2:].numpy().T, "ko", markersize=4, label="the pair")
+    axis.set(aspect="equal", xticks=[], yticks=[])
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3)
+    return figure
+
+
+def fig_samples(shown: Mapping[str, Any], count: int = 6) -> Figure:
+    """The first images of every method, float (N, 3, H, W) in [0, 1], one line each."""
+    figure, axes = plt.subplots(len(shown), count, figsize=(PAGE * 0.6, PAGE * 0.6 / count * len(shown)), squeeze=False)
+    for line, (name, images) in zip(axes, shown.items(), strict=True):
+        for number, axis in enumerate(line):
+            axis.axis("off")
+            if number < len(images):
+                axis.imshow(images[number].permute(1, 2, 0).numpy(), interpolation="nearest")
+        line[0].text(-0.1, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def fig_planes(planes: Mapping[float, Any]) -> Figure:
+    """d on planes through a pair, one panel a scale; black is the boundary. Values: float64 (side, side)."""
+    figure, axes = plt.subplots(1, len(planes), figsize=(PAGE, PAGE / len(planes)), squeeze=False)
+    for axis, (span, values) in zip(axes[0], planes.items(), strict=True):
+        values = values.numpy()
+        most = max(np.abs(values).max(), 1e-12)
+        norm = SymLogNorm(most / 100, vmin=-most, vmax=most)
+        axis.imshow(values, cmap="RdBu", norm=norm, origin="lower", extent=(-1, 1, -1, 1), interpolation="nearest")
+        if values.min() < 0 < values.max():
+            way = np.linspace(-1, 1, len(values))
+            axis.contour(way, way, values, levels=[0], colors="k", linewidths=1)
+        axis.set(title=f"± {span:g} a pixel, |d| to {most:.0e}", xticks=[], yticks=[], xlabel="along the step")
+    axes[0, 0].set_ylabel("along random signs")
+    figure.tight_layout()
+    return figure
+
+
+def fig_null(rows: pd.DataFrame) -> Figure:
+    """False alarms by honest change and method, %, mean over the seeds of each classifier.
+
+    Args:
+        rows: of 20_sensitive_samples, or those of 21_sample_pairing that are no tamper.
+    """
+    rows = rows[rows["kind"] != "tamper"]
+    scenarios = scenarios_of(rows)
+    methods = ordered(rows["method"].unique())
+    changes = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
+    figure, axes = plt.subplots(
+        1, len(scenarios), figsize=(1.6 + len(scenarios) * (0.6 + 0.3 * len(methods)), 1.2 + 0.22 * len(changes)),
+        sharey=True, squeeze=False,
+    )  # fmt: skip
+    for axis, scenario in zip(axes[0], scenarios, strict=True):
+        found = rates(rows[rows["scenario"] == scenario])
+        wide = found.pivot_table(index=["tamper", "strength"], columns="method", values="rate", sort=False)
+        wide = wide.reindex(index=pd.MultiIndex.from_tuples(changes), columns=methods)
+        axis.imshow(wide.to_numpy(), cmap="Oranges", vmin=0, vmax=100, aspect="auto")
+        for (line, column), value in np.ndenumerate(wide.to_numpy()):
+            if np.isfinite(value) and value > 0:
+                axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6)
+        axis.set_xticks(range(len(methods)), methods, rotation=90)
+        axis.set_yticks(range(len(changes)), [" ".join(change).strip() for change in changes])
+        axis.set_title(f"{scenario}: false alarms, %")
+    figure.tight_layout()
+    return figure
+
+
+def fig_noise(measures: pd.DataFrame) -> Figure:
+    """The noise of d by honest change, and the gap of d of each form of pairs, in the same units; dots are seeds.
+
+    Args:
+        measures: of 20_sensitive_samples.
+    """
+    scenarios = scenarios_of(measures)
+    figure, axes = panels(scenarios, 4.2)
+    for axis, scenario in zip(axes, scenarios, strict=True):
+        own, place, names = measures[measures["scenario"] == scenario], 0, []
+        for quantity, colour in (("noise of d", "#0072B2"), ("gap of d", "#D55E00")):
+            part = own[own["quantity"] == quantity]
+            for name, group in part.groupby(["tamper", part["strength"].astype(str)], sort=False):
+                values = group["value"].astype(float).clip(lower=1e-10)
+                axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5)
+                names.append(" ".join(name).strip())
+                place += 1
+        axis.set_yticks(range(place), names, fontsize=6.5)
+        axis.set(xscale="log", ylim=(place - 0.5, -0.5), xlabel="noise of d (blue), gap of d (red)")
+    figure.tight_layout()
+    return figure
+
+
+def fig_fine_tuning(rows: pd.DataFrame) -> Figure:
+    """Table III: detection by learning rate, one panel an optimiser and mode of batch norm; dashed: false alarms.
+
+    Args:
+        rows: of 21_sample_pairing.
+    """
+    tampers = [name for name in dict.fromkeys(rows["tamper"]) if name.startswith("fine-tuning")]
+    return _lines(rows, tampers, "learning rate")
+
+
+def fig_pruning(rows: pd.DataFrame) -> Figure:
+    """Fig. 3: detection by pruning rate; dashed: false alarms.
+
+    Args:
+        rows: of 21_sample_pairing.
+    """
+    return _lines(rows, ["pruning"], "share of each layer's weights")
+
+
+def _lines(rows: pd.DataFrame, tampers: Sequence[str], label: str) -> Figure:
+    scenarios = scenarios_of(rows)
+    figure, axes = plt.subplots(
+        len(scenarios), len(tampers), figsize=(max(COLUMN * 1.2, PAGE * len(tampers) / 4), 2.3 * len(scenarios)),
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    methods = [name for name in ordered(rows["method"].unique()) if name in _COLOURS or _is_papers(name)]
+    for line, scenario in zip(axes, scenarios, strict=True):
+        own = rows[rows["scenario"] == scenario]
+        alarms = false_alarms(own)
+        for axis, tamper in zip(line, tampers, strict=True):
+            part = own[own["tamper"] == tamper]
+            found = rates(part.assign(strength=part["strength"].astype(float)))
+            for method in methods:
+                points = found[(found["method"] == method) & (found["strength"] > 0)].groupby("strength")["rate"].mean()
+                colour = _COLOURS["pairs"] if _is_papers(method) else _COLOURS[method]
+                axis.plot(points.index, points, "-o", markersize=2.5, linewidth=1, color=colour, label=method)
+                axis.axhline(alarms.get(method, np.nan), linestyle="--", linewidth=0.8, color=colour)
+            axis.set(xscale="log", ylim=(-3, 103), title=f"{scenario}: {tamper}" if len(scenarios) > 1 else tamper)
+        line[0].set_ylabel("detected, %")
+    for axis in axes[-1]:
+        axis.set_xlabel(label)
+    figure.tight_layout()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=4)
+    return figure
+
+
+def detection_table(rows: pd.DataFrame, tampers: Sequence[tuple[str, Any]]) -> pd.DataFrame:
+    """Detection by method, %: of single images and of random pairs of them, of pairs, and the false alarms beside.
+
+    Args:
+        rows: of 21_sample_pairing.
+        tampers: (tamper, strength), each a block of columns.
+    """
+    blocks, columns = {"false alarms": false_alarms(rows)}, rows["strength"].astype(str)
+    for tamper, strength in tampers:
+        found = rates(rows[(rows["tamper"] == tamper) & (columns == str(strength))])
+        for column in ("first image", "rate", "random pair", "independent pair"):
+            blocks[f"{tamper} {strength}: {column}"] = found.groupby("method")[column].mean()
+    table = pd.DataFrame(blocks).reindex(ordered(rows["method"].unique())).round(1)
+    return table.dropna(axis=1, how="all")
+
+
+def ordered(methods: Sequence[str]) -> list[str]:
+    """Methods as they are shown: validation images, rivals, pairs from coarse to fine, ours."""
+    known = list(_COLOURS)
+    return sorted(methods, key=lambda name: (known.index(name) if name in known else 6, name == known[-1]))
+
+
+def _is_papers(method: str) -> bool:
+    return method == "pairs 1e-06"
