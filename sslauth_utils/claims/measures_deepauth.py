@@ -55,12 +55,13 @@ def accepted_over_chance(rows: pd.DataFrame, tau: float, claim: dict) -> Measure
 
 
 def accepted_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """`accepted_share` of the second network of `where` minus of the first, in points; n counts the second's.
+    """`accepted_share` of the second half of the networks that `where` lists minus of the first, in points.
 
-    Low and high are those of a normal difference of shares.
+    Low and high are those of a normal difference of shares; n counts the second side's verifications.
     """
-    first, second = claim["where"]["scenario"]
-    parts = [verifications(select(rows, {"scenario": name})) for name in (first, second)]
+    names = claim["where"]["scenario"]
+    sides = names[: len(names) // 2], names[len(names) // 2 :]
+    parts = [verifications(select(rows, {"scenario": list(side)})) for side in sides]
     if any(part.empty for part in parts):
         raise Incomplete
     p, q = (accepted(part, claim["versus"]).mean() for part in parts)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sslauth_utils.claims.signatures import TOLERANCES, acceptance, accepted, chance, verifications
 from sslauth_utils.claims.statistics import share_interval
@@ -115,6 +116,8 @@ def fig_acceptance(rows: pd.DataFrame, tampers: Sequence[str], xlabel: str, sche
                 if len(table):
                     axis.axhline(100 * chance(int(table["n"].min()), tolerance), color=colour, ls=":", lw=0.9)
             axis.set(title=f"{network.replace('_', ', ')}: {tamper}", ylim=(-3, 103), xlabel=xlabel)
+            if table["strength"].gt(1).any():
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         line[0].set_ylabel("authentication success, %")
     return _shared_legend(figure, 5)
 
@@ -188,7 +191,8 @@ def table_effectiveness(measures: pd.DataFrame) -> pd.DataFrame:
     table = table * np.where(np.array(quantities) == "epochs", 1, 100)
     count = part[part["quantity"] == "success"].groupby(keys)["value"].size().rename("models")
     names = {"scenario": "network", "tamper": "scheme", "strength": "learning rate"}
-    return table.join(count).reset_index().rename(columns=names).rename_axis(columns=None).round(2)
+    table = table.round(2).join(count).reset_index().rename(columns=names).rename_axis(columns=None)
+    return table.assign(**{"learning rate": table["learning rate"].map("{:g}".format)})
 
 
 def table_acceptance(rows: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,7 @@ class EmbeddingSettings:
     Attributes:
         stop: "changed" is Algorithm 2: retrain while the share of validation images whose label changed is at most
             `eps_p`. With m images and eps_p below 1 / m that is until the first change. "success" stops as soon as
-            every key answers as intended, too. "never" stops at neither.
+            every key answers as intended, with the hinge by its lead; "never" stops at neither.
         loss: the paper does not name it; "hinge" asks for a lead of `hinge` in the logits and no more.
         keep: share of the keys whose label is to stay, the adversarial one. 0 in the paper: all change to the true one.
         anchors: other keys that are held at the label that they have.
@@ -130,7 +130,10 @@ def embed(
         history.append({"epoch": epoch, "loss": loss.item(), "success": success, "changed": changed})
         if watch:
             watch(protected, history[-1])
-        if settings.stop != "never" and (changed > settings.eps_p or (settings.stop == "success" and success == 1)):
+        leads = settings.loss != "hinge" or loss.item() == 0
+        if (settings.stop == "changed" and changed > settings.eps_p) or (
+            settings.stop == "success" and success == 1 and leads
+        ):
             break
     return protected.eval(), history
 
