@@ -24,6 +24,7 @@ from sslauth_utils.claims.near import verdicts
 from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.report import (
     figures_attacks,
+    figures_deepauth,
     figures_enrolment,
     figures_generators,
     figures_honest,
@@ -86,6 +87,8 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
     if "11_transformation" in rows:
         printed = families.printed_points("11_transformation")
         made.append(tables.transformation_table(rows["11_transformation"], tau, printed))
+    if "23_deepauth" in rows:
+        made += figures_deepauth.all_tables(rows["23_deepauth"], measures["23_deepauth"])
     return made
 
 
@@ -301,6 +304,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "Tampers as small as the tolerance. Filled: Trans rejects. Right of the line DCmp rejects, at the tolerance "
         "that accepts the same honest roundings. A filled mark left of it is a tamper that only Trans sees.",
     )
+    for name, notebook, draw, caption in figures_deepauth.all_figures(measures):
+        add(name, notebook, figures_deepauth, draw, caption)
     return found
 
 

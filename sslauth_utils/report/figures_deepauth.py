@@ -1,6 +1,6 @@
 """Figures of DeepAuth: pure functions of the rows of 22_deepauth_keys and 23_deepauth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,72 @@ from sslauth_utils.report.style import PAGE
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _SHADES = dict(zip(TOLERANCES, ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#D55E00"), strict=True))
+
+
+#: Table 4: change of the accuracy by other methods, points, as the paper prints them
+_OTHER_METHODS = {"Adi et al.": "~0.3", "Uchida et al.": "~0.3", "Rouhani et al.": "~0.5",
+                  "Le Merrer et al.": "~0.2 (MNIST)", "DeepAuth": "< 0.1"}  # fmt: skip
+
+
+def all_figures(
+    measures: Mapping[str, pd.DataFrame],
+) -> Iterator[tuple[str, str, Callable[[pd.DataFrame], Figure], str]]:
+    """(name, notebook, how it is drawn from the notebook's rows, caption) of every figure of the report.
+
+    Args:
+        measures: by notebook name.
+    """
+    book = "23_deepauth"
+    yield (
+        "deepauth_leverage", "22_deepauth_keys", lambda r: fig_leverage(r.assign(leverage=_numbers(r["leverage"]))),
+        "DeepAuth: leverage (eq. 2) of key samples and of natural images that the matrix has not seen.",
+    )  # fmt: skip
+    yield (
+        "deepauth_fig3_uniqueness", book, lambda r: fig_uniqueness(measures[book]),
+        "Fig. 3 of DeepAuth: keys with the original class after an embedding, those embedded and a second set.",
+    )  # fmt: skip
+    yield (
+        "deepauth_fig4_progress", book, lambda r: fig_progress(measures[book]),
+        "Fig. 4 of DeepAuth: an embedding that does not stop. Lines are means, bands the range.",
+    )  # fmt: skip
+    yield (
+        "deepauth_fig5_fine_tuning", book,
+        lambda r: fig_acceptance(r, sorted({t for t in r["tamper"] if t.startswith("last layer")}), "epochs"),
+        "Figs. 5 and 8 of DeepAuth: authentication success by epochs of the last layer. Dotted: coins.",
+    )  # fmt: skip
+    yield (
+        "deepauth_fig6_pruning", book, lambda r: fig_acceptance(r, ["pruning"], "share of weights pruned"),
+        "Fig. 6 of DeepAuth: authentication success by pruning rate, with retraining. Dotted: fair coins.",
+    )  # fmt: skip
+    yield (
+        "deepauth_others", book, fig_others,
+        "What DeepAuth's paper does not ask: other honest models. Bars: shares of verifications with exact 95 % "
+        "intervals; marks: ten fair coins.",
+    )  # fmt: skip
+
+
+def all_tables(rows: pd.DataFrame, measures: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """(heading, how to read it, table) of the report, from the rows and measures of 23_deepauth."""
+    effect = table_effectiveness(measures)
+    changes = (effect["C2W"] - effect["W2C"]).abs().round(2).map("{:g}".format)
+    of_methods = effect["scheme"] + ", " + effect["network"] + ", " + effect["learning rate"]
+    fidelity = pd.DataFrame(
+        {"method": [f"{name} (paper)" for name in _OTHER_METHODS] + of_methods.tolist(),
+         "change of the accuracy, points": [*_OTHER_METHODS.values(), *changes]}
+    )  # fmt: skip
+    return [
+        ("DeepAuth: effectiveness (Tables 1 and 3)", "Means over protected models, in per cent but for the epochs. "
+         "The other schemes are remedies: a hinge loss, half of the keys keeping their label, anchor keys.", effect),
+        ("DeepAuth: fidelity (Table 4)", "|C2W − W2C| of the means; the paper's numbers are of its own networks.",
+         fidelity),
+        ("DeepAuth: who passes (Table 2, the null, other honest models)", "Authentication success in per cent by "
+         "tolerance. The last line is what fair coins have: whoever passes no more often than they do knows nothing "
+         "of the signature.", table_acceptance(rows)),
+    ]  # fmt: skip
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column)
 
 
 def _panels(rows: pd.DataFrame, height: float = 2.6, sharey: bool = True) -> tuple[Figure, list[tuple[plt.Axes, str]]]:
