@@ -26,6 +26,7 @@ from sslauth_utils.study.profiles import load_profile
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 EXPERIMENTS = [name for name in NAMES if "00" < name[:2] < "90"]
+OF_MODELS = [name for name in EXPERIMENTS if name >= "20"]  # on classifiers: run for each model, not each scenario
 
 
 @pytest.fixture(params=NAMES)
@@ -74,7 +75,8 @@ def test_it_says_what_it_needs(name):
     info = graph.notebook_info(NOTEBOOKS / f"{name}.ipynb")
     assert {*info.needs, *info.shows} - {"*"} <= set(NAMES) - {name}
     assert not set(info.needs) & set(info.shows)
-    assert info.runs == ("scenario-seed" if name in EXPERIMENTS else "profile")
+    kind = "model-seed" if name in OF_MODELS else "scenario-seed"
+    assert info.runs == (kind if name in EXPERIMENTS else "profile")
     assert all((ROOT / path).exists() for path in info.reads)
 
 
@@ -121,7 +123,7 @@ def test_it_begins_with_its_title_and_what_goes_in_and_out(name, notebook):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_quotes_the_paper_and_ends_with_how_to_read_it(name):
     text = prose(read_notebook(NOTEBOOKS / f"{name}.ipynb"))
-    assert re.search(r"^> \".+", text, re.MULTILINE) and re.search(r"\((§\d|A\.\d)", text)
+    assert re.search(r"^> \".+", text, re.MULTILINE) and re.search(r"\((§[\dIV]|A\.\d)", text)
     assert "## How to read it" in text
     exercises = text.partition("## Try it yourself")[2]
     assert re.findall(r"^(\d)\. ", exercises, re.MULTILINE) == ["1", "2"]
@@ -183,13 +185,18 @@ def committed():
 PROFILE = load_profile("smoke")
 FIRST = next(iter(PROFILE.scenarios))
 SCENARIOS = [pytest.param(name, marks=() if name == FIRST else pytest.mark.all) for name in PROFILE.scenarios]
-CELLS = [pytest.param(*scenario.values, name, marks=scenario.marks) for scenario in SCENARIOS for name in EXPERIMENTS]
+CELLS = [
+    pytest.param(*scenario.values, name, marks=scenario.marks)
+    for scenario in SCENARIOS
+    for name in EXPERIMENTS
+    if name not in OF_MODELS
+] + [pytest.param(model, name) for model in PROFILE.models for name in OF_MODELS]
 SUMMARY = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict"]
 KEYS = PROFILE.notebooks["02_enrol_keys"]["n_keys"]
 SCHEMES = ["DCmp", "Trans", "Trans G_ini", "Trans G_max"]
 TARGETS = ["stl10", "gtsrb", "svhn"]
 NEED_BOTH = ["table1-complex"]  # claims without a scenario that one scenario cannot measure
-FIGURES = {1: 21, 2: 22}  # by the number of scenarios: Fig. 12 is of the second
+FIGURES = {1: 25, 2: 26}  # by the number of scenarios: Fig. 12 is of the second
 
 pytestmark = pytest.mark.timeout(1200)  # the first test that asks for it waits for the whole run
 
@@ -235,7 +242,7 @@ def smoke(started):
 @pytest.fixture(scope="module")
 def runs(scenarios):
     """The runs of profile smoke that are made."""
-    return [run for run in graph.profile_runs("smoke") if run.scenario in (None, *scenarios)]
+    return [run for run in graph.profile_runs("smoke") if run.scenario in (None, *scenarios, *PROFILE.models)]
 
 
 def test_the_command_succeeds_and_ends_with_the_claims(smoke, runs):
@@ -322,6 +329,7 @@ def test_nothing_was_trained_twice(smoke, scenarios):
     kinds += [f"{what}-{target}{suffix}" for what, suffix in (("task", ""), ("backdoor", "-0")) for target in TARGETS]
     wanted = {f"{kind}-{scenario}-s0" for kind in kinds for scenario in scenarios}
     wanted |= {f"backdoor-{target}-10-cifar10-s0" for target in TARGETS}  # Table 7
+    wanted |= {f"{kind}-{model}-s0" for kind in ("classifier", "signatures", "badnet-0.01") for model in PROFILE.models}
     if "imagenet" in scenarios:
         wanted |= {f"backdoor-stl10-{weight}-imagenet-s0" for weight in (10, 100)}  # Table 2, Fig. 12
         wanted |= {f"record-id{each}-imagenet-s0" for each in (2, 4, 12)}  # K1 to K3

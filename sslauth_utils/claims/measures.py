@@ -12,6 +12,7 @@ from sslauth_utils.claims import (
     measures_deepauth,
     measures_generators,
     measures_near,
+    measures_pairs,
     measures_values,
     measures_verdicts,
 )
@@ -21,7 +22,13 @@ Measure = Callable[[pd.DataFrame, float, dict], Measured]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
     for module in (
-        measures_verdicts, measures_contrasts, measures_generators, measures_near, measures_values, measures_deepauth,
+        measures_verdicts,
+        measures_contrasts,
+        measures_generators,
+        measures_near,
+        measures_values,
+        measures_pairs,
+        measures_deepauth,
     )
     for measure in module.MEASURES
 }

@@ -1,9 +1,26 @@
 """Rates at which sensitive samples and pairs change their labels: what rows of notebooks 20 and 21 amount to."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 #: honest changes that leave every weight and pixel as it is, and must not change a label
 _RUN = ("run",)
+
+
+def counts(rows: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """How many samples changed their label, by scenario, seed and `by`.
+
+    Args:
+        rows: columns scenario, seed, key, before and after (0 or 1; after is empty for single images).
+
+    Returns:
+        Columns first (the single or the pair's first image), either (any of the sample's images), n.
+    """
+    first = rows["before"].astype(int)
+    after = pd.to_numeric(rows["after"], errors="coerce").fillna(0).astype(int)
+    flags = rows.assign(first=first, either=first | after, n=1)
+    return flags.groupby(["scenario", "seed", *by], sort=True)[["first", "either", "n"]].sum()
 
 
 def rates(rows: pd.DataFrame) -> pd.DataFrame:

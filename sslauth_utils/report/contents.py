@@ -30,6 +30,7 @@ from sslauth_utils.report import (
     figures_honest,
     figures_keys,
     figures_near,
+    figures_pairs,
     figures_pruning,
     figures_training,
     style,
@@ -87,6 +88,8 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
     if "11_transformation" in rows:
         printed = families.printed_points("11_transformation")
         made.append(tables.transformation_table(rows["11_transformation"], tau, printed))
+    if "21_sample_pairing" in rows:
+        made.append(figures_pairs.pairing_table(rows["21_sample_pairing"]))
     if "23_deepauth" in rows:
         made += figures_deepauth.all_tables(rows["23_deepauth"], measures["23_deepauth"])
     return made
@@ -300,10 +303,22 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "fig15_near_tolerance",
         "15_near_tolerance",
         figures_near,
+        figures_pairs,
         lambda r: figures_near.fig_near(verdicts(r, tau)),
         "Tampers as small as the tolerance. Filled: Trans rejects. Right of the line DCmp rejects, at the tolerance "
         "that accepts the same honest roundings. A filled mark left of it is a tamper that only Trans sees.",
     )
+    null, pairing = "20_sensitive_samples", "21_sample_pairing"
+    add("fig20_null", null, figures_pairs, figures_pairs.fig_null, figures_pairs.CAPTIONS["null"])
+    add(
+        "fig20b_noise",
+        null,
+        figures_pairs,
+        lambda r: figures_pairs.fig_noise(measures[null]),
+        figures_pairs.CAPTIONS["noise"],
+    )
+    add("fig21_fine_tuning", pairing, figures_pairs, figures_pairs.fig_fine_tuning, figures_pairs.CAPTIONS["tuning"])
+    add("fig21b_pruning", pairing, figures_pairs, figures_pairs.fig_pruning, figures_pairs.CAPTIONS["pruning"])
     for name, notebook, draw, caption in figures_deepauth.all_figures(measures):
         add(name, notebook, figures_deepauth, draw, caption)
     return found

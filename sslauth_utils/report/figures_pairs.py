@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 
 from sslauth_utils.claims.pair_rates import false_alarms, rates
 from sslauth_utils.report.style import COLUMN, PAGE, panels, scenarios_of
+from sslauth_utils.report.tables import Table
 
+CAPTIONS = {
+    "null": "The null of sensitive samples: labels that change when nothing was changed, by method and honest change, "
+    "%.",
+    "noise": "The noise of the logit difference d by honest change (blue), and the pairs' gap of d (red). A gap no "
+    "larger than the noise is no pair.",
+    "tuning": "Table III of the sample-pairing paper: detection by learning rate, optimiser and mode of batch norm. "
+    "Dashed: the false alarms of the same samples.",
+    "pruning": "Fig. 3 of the sample-pairing paper: detection by pruning rate. Dashed: the false alarms of the same "
+    "samples.",
+}
 #: methods in the order and the colours in which they are drawn; the others are grey
 _COLOURS = {
     "validation": "0.55", "DBI": "#56B4E9", "AID": "#009E73", "variance": "#0072B2", "AID as released": "#CC79A7",
@@ -84,7 +95,7 @@ def fig_null(rows: pd.DataFrame) -> Figure:
     methods = ordered(rows["method"].unique())
     changes = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
     figure, axes = plt.subplots(
-        1, len(scenarios), figsize=(1.6 + len(scenarios) * (0.6 + 0.3 * len(methods)), 1.2 + 0.22 * len(changes)),
+        1, len(scenarios), figsize=(1.6 + len(scenarios) * (0.6 + 0.3 * len(methods)), 2.6 + 0.2 * len(changes)),
         sharey=True, squeeze=False,
     )  # fmt: skip
     for axis, scenario in zip(axes[0], scenarios, strict=True):
@@ -94,7 +105,8 @@ def fig_null(rows: pd.DataFrame) -> Figure:
         axis.imshow(wide.to_numpy(), cmap="Oranges", vmin=0, vmax=100, aspect="auto")
         for (line, column), value in np.ndenumerate(wide.to_numpy()):
             if np.isfinite(value) and value > 0:
-                axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6)
+                axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6,
+                          color="w" if value > 60 else "0.15")  # fmt: skip
         axis.set_xticks(range(len(methods)), methods, rotation=90)
         axis.set_yticks(range(len(changes)), [" ".join(change).strip() for change in changes])
         axis.set_title(f"{scenario}: false alarms, %")
@@ -131,8 +143,12 @@ def fig_fine_tuning(rows: pd.DataFrame) -> Figure:
     Args:
         rows: of 21_sample_pairing.
     """
-    tampers = [name for name in dict.fromkeys(rows["tamper"]) if name.startswith("fine-tuning")]
-    return _lines(rows, tampers, "learning rate")
+    tuned = rows["tamper"].str.startswith("fine-tuning")
+    parts = rows["tamper"].str.rsplit(n=1)
+    named = rows.assign(
+        tamper=rows["tamper"].where(~tuned, parts.str[0]), strength=rows["strength"].where(~tuned, parts.str[-1])
+    )
+    return _lines(named, list(dict.fromkeys(named.loc[tuned, "tamper"])), "learning rate")
 
 
 def fig_pruning(rows: pd.DataFrame) -> Figure:
@@ -186,6 +202,26 @@ def detection_table(rows: pd.DataFrame, tampers: Sequence[tuple[str, Any]]) -> p
             blocks[f"{tamper} {strength}: {column}"] = found.groupby("method")[column].mean()
     table = pd.DataFrame(blocks).reindex(ordered(rows["method"].unique())).round(1)
     return table.dropna(axis=1, how="all")
+
+
+def pairing_table(rows: pd.DataFrame) -> Table:
+    """Tables II and IV: detection of the backdoor and of 8-bit weights by model and method, and the false alarms.
+
+    Args:
+        rows: of 21_sample_pairing.
+    """
+    chosen = rows[rows["tamper"].isin(["backdoor", "8-bit weights"])]
+    tampers = list(dict.fromkeys(zip(chosen["tamper"], chosen["strength"].astype(str), strict=True)))
+    parts = []
+    for scenario in scenarios_of(rows):
+        found = detection_table(rows[rows["scenario"] == scenario], tampers).reset_index(names="method")
+        parts.append(found.loc[:, [not name.endswith(("first image", "independent pair")) for name in found]])
+        parts[-1].insert(0, "model", scenario)
+    text = (
+        "Share of samples whose label changed, %: of single images, of random pairs of them, of sample pairs by either "
+        "image. False alarms: the worst way of running the untouched model. Means over seeds."
+    )
+    return "Sample pairing: backdoor and 8-bit weights (Tables II and IV)", text, pd.concat(parts, ignore_index=True)
 
 
 def ordered(methods: Sequence[str]) -> list[str]:

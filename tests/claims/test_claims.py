@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from claims_world import TAU, world
+from pairs_world import worsened
 from printed import ATTACK_SUCCESS, TABLE_6, cells
 
 from sslauth_utils.base.errors import UserError
@@ -70,7 +71,7 @@ def test_claims_are_complete():
         assert set(claim["tested_in"]) <= set(profile_names()) - {"smoke"}, "smoke decides nothing"
         assert "paper" in claim["tested_in"]
         table = claim.get("table", "rows")
-        columns = {"rows": {*COLUMNS, "kind"}, "measures": set(MEASURE_COLUMNS)}[table]
+        columns = {"rows": {*COLUMNS, "kind", "method"}, "measures": set(MEASURE_COLUMNS)}[table]
         assert set(claim["where"]) <= columns - {"similarity", "value"}, claim["id"]
 
 
@@ -146,6 +147,8 @@ def _worsened(claim, rows):
     """The rows of the world in which the paper is right, changed so that just what `claim` says is wrong."""
     rows = rows.reset_index(drop=True)
     ours = rows.index.isin(select(rows.assign(nth=rows.index), claim["where"])["nth"])
+    if claim["notebook"] in ("20_sensitive_samples", "21_sample_pairing"):
+        return worsened(claim, rows, ours)
     column = "value" if claim.get("table") == "measures" else "similarity"
     value, rule = rows[column].copy(), claim["rule"]
     last = (rows[["tamper", "strength"]] == rows.loc[ours, ["tamper", "strength"]].iloc[-1]).all(axis=1)

@@ -1,15 +1,15 @@
 """Classifiers: shapes, parameter counts, files, answers, and their training."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import user_data
 from sslauth_utils.base.tensors import read_safetensors
-from sslauth_utils.images.load import load_images
+from sslauth_utils.images.load import known_names, load_images
 from sslauth_utils.models import classifiers
 from sslauth_utils.models.encoders import load_weights
 from sslauth_utils.models.folding import fold_batch_norm
@@ -53,19 +53,16 @@ def test_a_zero_padded_shortcut_takes_every_second_pixel():
     assert out.shape == (1, 3, 2, 2) and out[0, 1].tolist() == [[0, 2], [8, 10]] and out[0, [0, 2]].abs().sum() == 0
 
 
-def test_a_public_resnet20_loads_and_names_cifar10(monkeypatch):
-    weights = Path("/work/shared/weights/resnet20_cifar10_supervised_fp16.safetensors")
-    if not weights.is_file():
-        weights = Path(__file__).parents[2] / "data" / weights.name
-    if not weights.is_file():
-        pytest.skip("the public weights are not here")
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    classifier = classifiers.build_network("resnet20", 10, mean=mean, std=std)
-    load_weights(classifier, read_safetensors(weights), weights.name)
-    data = weights.parents[1] / "data"
-    if not (data / "cifar10_lossless_test.npz").is_file():
-        pytest.skip("the exact CIFAR-10 images are not here")
-    monkeypatch.setenv("SSLAUTH_DATA", str(data))
+def test_a_public_resnet20_loads_and_names_cifar10():
+    """With the weights (akamaster/pytorch_resnet_cifar10) in, or beside, the folder that $SSLAUTH_DATA names."""
+    home = user_data()
+    places = [] if home is None else [home, home.parent / "weights"]
+    name = "resnet20_cifar10_supervised_fp16.safetensors"
+    weights = next((place / name for place in places if (place / name).is_file()), None)
+    if weights is None or "cifar10_lossless" not in known_names():
+        pytest.skip("the public weights, or exact CIFAR-10 images, are not here")
+    classifier = classifiers.build_network("resnet20", 10, None, 32, "cifar", *classifiers.PIXEL_STATS["imagenet"])
+    load_weights(classifier, read_safetensors(weights), name)
     test = load_images("cifar10_lossless", "test", 32, 100, 0)
     assert classifiers.accuracy(classifier, test.images, test.labels) > 0.8
 

@@ -156,7 +156,7 @@ def test_an_unknown_profile_is_told(name):
     assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, gpu, lite, paper, smoke."
 
 
-SECTIONS = "must have exactly the sections seeds, scenarios, notebooks (and may have expected_minutes)."
+SECTIONS = "must have exactly the sections seeds, scenarios, notebooks (and may have models and expected_minutes)."
 MINUTES = "tiny.yaml: expected_minutes must hold minutes by notebook and scenario, those of the file only."
 
 
@@ -170,6 +170,29 @@ def test_minutes_that_do_not_fit_the_profile_are_told(write, expected):
     with pytest.raises(UserError) as caught:
         load_profile("tiny")
     assert str(caught.value).endswith(MINUTES)
+
+
+def test_a_profile_may_have_models_each_with_its_seeds(write):
+    write(f"{GOOD}models:\n  net: {{seeds: [1, 3], key_data: x}}\n")
+    profile = load_profile("tiny")
+    assert profile.models["net"]["seeds"] == [1, 3]
+    assert profile.parameters("enrol", "net", 3)["key_data"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        ("{net: 3}", "models must hold, for each model, names and values"),
+        ("{net: {size: 8}}", "seeds must be whole numbers from 0 on, not None."),
+        ("{net: {seeds: [a]}}", "seeds must be whole numbers from 0 on, not ['a']."),
+        ("{cifar10: {seeds: [0]}}", "cifar10 is the name of a scenario and of a model"),
+    ],
+)
+def test_faulty_models_are_told(write, models, sentence):
+    write(f"{GOOD}models: {models}\n")
+    with pytest.raises(UserError) as caught:
+        load_profile("tiny")
+    assert sentence in str(caught.value)
 
 
 def test_a_profile_may_say_how_long_its_runs_take(write):
