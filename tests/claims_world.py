@@ -6,12 +6,15 @@ import itertools
 import pandas as pd
 from pairs_world import paired
 from printed import ATTACK_SUCCESS, FIRST_EPOCH, PRUNED_BY_10, TABLE_1, TABLE_5, TABLE_6, TABLE_8, TABLES_2_AND_7
+from printed_deepauth import TABLE_1 as DEEPAUTH_TABLE_1
+from printed_deepauth import TABLE_3 as DEEPAUTH_TABLE_3
 
 from sslauth_utils.study.profiles import load_profile
 
 TAU = 0.995
 SEEDS, KEYS = (0, 1), 10
 SCENARIOS = ("cifar10", "imagenet")
+NETWORKS = ("mnist_lenet5", "cifar10_vgg16", "imagenet_resnet50")
 N_TEST = 2000  # images on which an accuracy rests
 
 
@@ -257,6 +260,65 @@ def _near():
     return rows, []
 
 
+def _signatures():
+    """Verifications of DeepAuth's signatures: by tolerance the paper's shares, and nobody else's model passes."""
+    rows = []
+
+    def verified(scenario, kind, tamper, strength, errors, scheme="DeepAuth"):
+        about = {"scenario": scenario, "scheme": scheme, "kind": kind, "tamper": tamper, "strength": strength}
+        rows.extend(
+            about | {"seed": seed, "keys": f"m{model}", "key": key, "similarity": float(key >= wrong)}
+            for seed in SEEDS for model, wrong in enumerate(errors) for key in range(KEYS)
+        )  # fmt: skip
+
+    broken = [5, 6] * 20
+    for scenario in NETWORKS:
+        mnist = scenario == "mnist_lenet5"
+        for optimiser in ("sgd", "adam"):
+            for epoch in (1, 5):
+                verified(scenario, "tamper", f"last layer {optimiser}", epoch, broken)
+        for rate in (0.5, 0.9):
+            verified(scenario, "tamper", "pruning", rate, [2] * 10 + [6] * 30 if mnist else broken)
+        # 2.0, 5.5, 13.7, 23.9 and 24.6 % within 0 to 40 % of errors; none on CIFAR10
+        verified(scenario, "tamper", "backdoor", 0, [0, 1, 2, 2, 2, 3, 3, 3, 3, 4] + [8] * 30 if mnist else broken)
+        verified(scenario, "null run", "batch size", "7", [0] * 40)
+        verified(scenario, "null cast", "weights stored as", "float16", [0] * 40)
+        for scheme in ("DeepAuth", "mixed"):
+            for tamper in ("independent", "another user"):
+                verified(scenario, "honest", tamper, 1, broken, scheme)
+    return rows
+
+
+def _protected():
+    """Lines of measures.csv of 23_deepauth: Tables 1 and 3, Figs. 3 and 4."""
+    lines = []
+
+    def of_models(scenario, tamper, strength, quantity, value):
+        about = {"scenario": scenario, "tamper": tamper, "strength": strength, "quantity": quantity, "n": N_TEST}
+        lines.extend(about | {"seed": seed, "value": value * (1 + 1e-6 * sign)} for seed in SEEDS for sign in (-1, 1))
+
+    for (network, rate), values in DEEPAUTH_TABLE_1.items():
+        for quantity, value in zip(("success", "epochs", "unchanged", "C2W", "W2C", "W2W"), values, strict=True):
+            of_models(network, "DeepAuth", rate, quantity, value / (1 if quantity == "epochs" else 100))
+        of_models(network, "DeepAuth", rate, "others changed", 0.02)
+    for rate, (success, epochs, change) in DEEPAUTH_TABLE_3.items():
+        values = {"success": success / 100, "epochs": epochs, "C2W": 0.03, "W2C": 0.03 - change / 100}
+        for quantity, value in values.items():
+            of_models("imagenet_resnet50", "DeepAuth", rate, quantity, value)
+    for scenario in NETWORKS:
+        of_models(scenario, "DeepAuth: backdoor", 0, "attack_success", 0.99)
+        for epoch, success, unchanged in ((1, 0.5, 1.0), (40, 1.0, 0.98)):
+            of_models(scenario, "progress", epoch, "success", success)
+            of_models(scenario, "progress", epoch, "unchanged", unchanged)
+    return lines
+
+
+def _keys_of_signatures():
+    about = {"tamper": "upper half", "strength": 1.0, "quantity": "a key above an image"}
+    about |= {"value": 0.9, "n": 80}
+    return [about | {"scenario": scenario, "seed": seed} for scenario in NETWORKS for seed in SEEDS]
+
+
 @functools.cache
 def world(name):
     """(notebook, "rows" or "measures") to the table that a run of the profile `name` would leave."""
@@ -278,6 +340,8 @@ def world(name):
         "14_generator_training": _trained(),
         "15_near_tolerance": _near(),
         **paired(),
+        "22_deepauth_keys": ([], _keys_of_signatures()),
+        "23_deepauth": (_signatures(), _protected()),
     }
     return {
         (notebook, table): pd.DataFrame(lines)

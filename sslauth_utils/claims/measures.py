@@ -9,6 +9,7 @@ import pandas as pd
 
 from sslauth_utils.claims import (
     measures_contrasts,
+    measures_deepauth,
     measures_generators,
     measures_near,
     measures_pairs,
@@ -27,6 +28,7 @@ MEASURES: dict[str, Measure] = {
         measures_near,
         measures_values,
         measures_pairs,
+        measures_deepauth,
     )
     for measure in module.MEASURES
 }

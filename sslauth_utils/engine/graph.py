@@ -141,17 +141,18 @@ def profile_runs(name: str) -> list[Run]:
                 needs=_of(_needed(notebook, infos), made, scenario, seed),
                 shows=_of(info.shows, made, scenario, seed),
             )
-            for scenario, seed in _cells(profile, info.runs)
+            for scenario, seed in _cells(profile, notebook, info.runs)
         ]
     return [run for runs in made.values() for run in runs]
 
 
-def _cells(profile: profiles.Profile, runs: str) -> list[tuple[str | None, int | None]]:
-    """Scenario and seed of every run of a notebook of this kind."""
+def _cells(profile: profiles.Profile, notebook: str, runs: str) -> list[tuple[str | None, int | None]]:
+    """Scenario and seed of every run of a notebook of this kind; a model may name the notebooks that it is for."""
     if runs == "profile":
         return [(None, None)]
     if runs == "model-seed":
-        return [(model, seed) for model, values in profile.models.items() for seed in values["seeds"]]
+        models = {name: of for name, of in profile.models.items() if notebook in of.get("notebooks", [notebook])}
+        return [(model, seed) for model, values in models.items() for seed in values["seeds"]]
     return [(scenario, seed) for scenario in profile.scenarios for seed in profile.seeds]
 
 

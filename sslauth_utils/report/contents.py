@@ -25,6 +25,7 @@ from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.claims.verifications import NOTEBOOKS, verifications
 from sslauth_utils.report import (
     figures_attacks,
+    figures_deepauth,
     figures_enrolment,
     figures_generators,
     figures_honest,
@@ -97,6 +98,8 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
         made.append(tables.transformation_table(rows["11_transformation"], tau, printed))
     if "21_sample_pairing" in rows:
         made.append(figures_pairs.pairing_table(rows["21_sample_pairing"]))
+    if "23_deepauth" in rows:
+        made += figures_deepauth.all_tables(rows["23_deepauth"], measures["23_deepauth"])
     return made
 
 
@@ -333,6 +336,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     )
     add("fig21_fine_tuning", pairing, figures_pairs, figures_pairs.fig_fine_tuning, figures_pairs.CAPTIONS["tuning"])
     add("fig21b_pruning", pairing, figures_pairs, figures_pairs.fig_pruning, figures_pairs.CAPTIONS["pruning"])
+    for name, notebook, draw, caption in figures_deepauth.all_figures(measures):
+        add(name, notebook, figures_deepauth, draw, caption)
     return found
 
 

@@ -6,7 +6,7 @@ A profile is ``config/<name>.yaml``::
     scenarios:
       cifar10: {pretrain_data: ..., key_data: ...}      # values that differ by scenario
     models:                                              # may be left out: classifiers, each with its seeds
-      digits: {seeds: [0, 1], train_data: embedded_digits, ...}
+      digits: {seeds: [0, 1], train_data: embedded_digits, ...}    # notebooks: [...] if not for all of them
     notebooks:
       01_pretrain_encoders: {width: 16, ...}             # values of one notebook
     expected_minutes:                                    # may be left out: of a run that nobody has made yet
@@ -30,6 +30,7 @@ from sslauth_utils.base.paths import CONFIG, RESULTS
 #: notebooks whose parameters say how the artifacts are made that others share
 PRETRAIN, ENROL, FINE_TUNE, BACKDOOR = "01_pretrain_encoders", "02_enrol_keys", "04_fine_tuning", "06_backdoor"
 CLASSIFIERS, TAMPERS = "20_sensitive_samples", "21_sample_pairing"
+SIGNATURE_KEYS, SIGNATURES = "22_deepauth_keys", "23_deepauth"
 Settings = Mapping[str, Any]
 
 

@@ -200,6 +200,24 @@ def _worsened(claim, rows):
             value[ours & last] = 0.999
         case "beyond_matched":
             value[ours & (rows["scheme"] == "Trans")] = 0.999
+        case "share" if "above" in rule:
+            value[ours] = 0.4
+        case "models_mean" | "models_percent" if "within" in rule:
+            value[ours] += 1.5 * rule["within"] / (1 if claim["measure"] == "models_mean" else 100)
+        case "models_mean":
+            value[ours] = 300
+        case "models_percent":
+            value[ours] = 0.5
+        case "accuracy_balance":  # of the two only one changes
+            value[ours & (rows["quantity"] == "C2W")] += 0.05
+        case "models_change":
+            value[ours] = 1 - value[ours]
+        case "accepted_share" if "at_least" in rule:  # one key of one model
+            value[rows.index[ours][0]] = 0.0
+        case "accepted_share" | "accepted_over_chance":
+            value[ours] = 1.0
+        case "accepted_gap":
+            value[ours & (rows["scenario"] == "cifar10_vgg16")] = 1.0
         case "share" if "within" in rule:
             value[rows.index[ours][0]] = 0.0
         case "share":

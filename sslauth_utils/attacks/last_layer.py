@@ -1,0 +1,64 @@
+"""Fine-tuning of a classifier's last layer alone (DeepAuth's fragility test)."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslauth_utils.attacks.retrain import OPTIMISERS
+from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.penultimate import last_layer, penultimate
+
+
+@plain_tensors()
+def tune_last_layer(
+    classifier: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float,
+    epochs: int,
+    optimiser: str = "sgd",
+    batch_size: int = 64,
+    seed: int = 0,
+    watch: Callable[[nn.Module, int], None] | None = None,
+) -> nn.Module:
+    """A copy of `classifier` with its last linear layer trained further.
+
+    "The model parameters of the feature layers are frozen and only the parameters on the last fully-connected layer
+    are trainable." So the features are taken once. The optimiser is not named.
+
+    Args:
+        classifier: left untouched; maps (N, 3, H, W) in [0, 1] to logits.
+        images: "the validation data", uint8 or float in [0, 1], (N, 3, H, W).
+        labels: int64 (N,).
+        optimiser: "sgd" or "adam".
+        watch: called with the copy, in eval mode, and the epoch, from 1.
+
+    Raises:
+        UserError: a value out of its range, labels that do not fit, or no linear layer.
+    """
+    check_number("Fine-tuning's learning_rate", learning_rate, 0, above=True)
+    check_whole("Fine-tuning's epochs", epochs, 1)
+    check_choice("Fine-tuning's optimiser", optimiser, OPTIMISERS)
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        raise UserError(f"Fine-tuning needs one int64 label an image, not {len(labels)} for {len(images)}.")
+    name = last_layer(classifier, images)
+    tuned = copy.deepcopy(classifier).eval()
+    layer = tuned.get_submodule(name)
+    features, labels = penultimate(classifier, images).to(layer.weight), labels.to(layer.weight.device)
+    draw = torch.Generator().manual_seed(seed)
+    layer.requires_grad_()
+    steps = OPTIMISERS[optimiser](layer.parameters(), learning_rate)
+    for epoch in range(1, epochs + 1):
+        for chosen in torch.randperm(len(features), generator=draw).split(batch_size):
+            loss = F.cross_entropy(layer(features[chosen]), labels[chosen])
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+        if watch:
+            watch(tuned, epoch)
+    return tuned

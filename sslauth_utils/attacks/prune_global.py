@@ -1,0 +1,57 @@
+"""Magnitude pruning over the whole network at once, with retraining (DeepAuth's Fig. 6)."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+from sslauth_utils.attacks.retrain import RetrainSettings, retrain
+from sslauth_utils.base.errors import UserError
+
+
+def prune_globally(classifier: nn.Module, rate: float) -> nn.Module:
+    """A copy of `classifier` with the smallest of all its weights set to zero.
+
+    "Given a pruning factor, we sort all the parameters in the model according to their absolute values and set those
+    parameters with the least alpha magnitudes to zero." Weights of convolutions and linear maps; biases stay.
+
+    Args:
+        classifier: left untouched.
+        rate: share of all weights together, in [0, 1].
+
+    Raises:
+        UserError: a rate outside [0, 1], or nothing to prune.
+    """
+    if not 0 <= rate <= 1:
+        raise UserError(f"A pruning rate is a share in [0, 1], not {rate}; 10 % is 0.1.")
+    pruned = copy.deepcopy(classifier)
+    layers = [(module, "weight") for module in pruned.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    if not layers:
+        raise UserError("The classifier has no convolution and no linear layer: there is nothing to prune.")
+    for module, name in layers:
+        weight = getattr(module, name)
+        weight.data = weight.data.contiguous()
+    torch_prune.global_unstructured(layers, torch_prune.L1Unstructured, amount=float(rate))
+    for module, name in layers:
+        torch_prune.remove(module, name)
+    return pruned
+
+
+def prune_and_retrain(
+    classifier: nn.Module, rate: float, images: Tensor, labels: Tensor, settings: RetrainSettings
+) -> nn.Module:
+    """`prune_globally`, then trained further "on the original training data" with the zeros kept (`retrain`)."""
+    pruned = prune_globally(classifier, rate)
+    zeros = {
+        f"{name}.weight": module.weight == 0
+        for name, module in pruned.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    return retrain(pruned, images, labels, settings, zeros)[0] if rate < 1 else pruned
+
+
+def share_of_zeros(classifier: nn.Module) -> float:
+    """Share of the convolutions' and linear maps' weights that are zero."""
+    weights = [module.weight for module in classifier.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return torch.cat([(weight == 0).flatten() for weight in weights]).double().mean().item()
