@@ -416,6 +416,23 @@ def test_needs_values_and_outputs_of_every_run(here):
     assert runs["z_summary"].outputs == ("results/demo/z_summary/done.json",)
 
 
+def test_a_notebook_on_classifiers_runs_once_for_each_model_and_its_own_seeds(here):
+    profile = (here.root / "config/demo.yaml").read_text()
+    models = "models:\n  net: {seeds: [0, 2], sides: [5]}\n  tree: {seeds: [0], sides: [6]}\n"
+    here.write("config/demo.yaml", profile + "  c_models: {sides: scenario}\n  d_more: {}\n" + models)
+    own = 'profile = "demo"\nscenario = "net"\nseed = 0\n'
+    here.notebook("c_models", "", own + "sides = [1]\n", [], runs="model-seed")
+    here.notebook("d_more", "", own, ["c_models"], runs="model-seed")
+    runs = {made.name: made for made in graph.profile_runs("demo")}
+    found = [name for name in runs if name.startswith("c_models")]
+    assert found == ["c_models net seed 0", "c_models net seed 2", "c_models tree seed 0"]
+    assert runs["c_models net seed 2"].values["sides"] == [5] and runs["c_models tree seed 0"].values["sides"] == [6]
+    assert runs["c_models net seed 2"].outputs[1] == "results/demo/c_models/net-s2/rows.csv"
+    assert [needed.name for needed in runs["d_more net seed 2"].needs] == ["c_models net seed 2"]
+    assert [name for name in runs if name.startswith("a_make")] == ["a_make circle seed 0", "a_make square seed 0"]
+    assert len(runs["z_summary"].needs) == 4 + 6
+
+
 @pytest.mark.parametrize(("gpus", "asked", "jobs"), [(0, None, 2), (1, None, 1), (4, None, 4), (4, 8, 8), (0, 1, 1)])
 def test_how_many_notebooks_run_at_once(monkeypatch, gpus, asked, jobs):
     monkeypatch.setattr(run.gpu_slots, "gpus", lambda: ["GPU-x"] * gpus)
