@@ -14,7 +14,7 @@ from sslauth_utils.study.profiles import CLASSIFIERS, SIGNATURE_KEYS, Settings, 
 from sslauth_utils.study.recipes.classifiers import classifier_address, classifier_images, trained_classifier
 from sslauth_utils.study.store import Ingredients, find_or_make
 
-_NAMES = ("key_seeds", "pgd_step", "pgd_steps", "leverage_share", "mu", "boundary", "device")
+_NAMES = ("held_images", "key_seeds", "pgd_step", "pgd_steps", "leverage_share", "mu", "boundary", "device")
 
 
 def classifier(profile: str, model: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
@@ -37,9 +37,15 @@ class Held:
     test_truth: Tensor
 
 
-def held_out(profile: str, model: str, seed: int) -> Held:
-    """The test images of the profile's classifier, halved: every second one."""
-    images = classifier_images(notebook_settings(profile, CLASSIFIERS, model, seed), "test", seed)
+def held_out(profile: str, model: str, seed: int, settings: Settings | None = None) -> Held:
+    """The test images of the profile's classifier, or notebook 22's `held_images` of them, halved: every second one.
+
+    Args:
+        settings: the parameters of notebook 22; None for the profile's, here and below.
+    """
+    upstream = notebook_settings(profile, CLASSIFIERS, model, seed)
+    wanted = notebook_settings(profile, SIGNATURE_KEYS, model, seed, settings)["held_images"]
+    images = classifier_images(upstream | {"test_images": wanted or upstream["test_images"]}, "test", seed)
     pixels, truth = images.images, images.labels
     return Held(pixels[::2], truth[::2], pixels[1::2], truth[1::2])
 
@@ -51,7 +57,6 @@ def signature_keys(
 
     Args:
         rule: by which they are collected; None for the profile's.
-        settings: the parameters of notebook 22; None for the profile's.
     """
     settings = notebook_settings(profile, SIGNATURE_KEYS, model, seed, settings)
     rule = rule or settings["rule"]
@@ -59,7 +64,7 @@ def signature_keys(
     def make(folder: Path) -> None:
         network, _ = classifier(profile, model, seed)
         network.to(pick_device(settings["device"]))
-        images = held_out(profile, model, seed)
+        images = held_out(profile, model, seed, settings)
         count = settings["key_seeds"] or None
         recipe = KeySettings(
             step=settings["pgd_step"], steps=settings["pgd_steps"], rule=rule,

@@ -20,8 +20,8 @@ TRAINING = {
     "weight_decay": 0.0005, "augment": False, "device": "cpu",
 }  # fmt: skip
 KEYS = {
-    "key_seeds": 0, "pgd_step": 0.01, "pgd_steps": 200, "rule": "upper half", "leverage_share": 0.5, "mu": 1.0,
-    "mus": [1.0], "boundary": 0.0005, "device": "cpu",
+    "held_images": 0, "key_seeds": 0, "pgd_step": 0.01, "pgd_steps": 200, "rule": "upper half", "leverage_share": 0.5,
+    "mu": 1.0, "mus": [1.0], "boundary": 0.0005, "device": "cpu",
 }  # fmt: skip
 SETTINGS = {
     "n_keys": 3, "eps_p": 0.1, "early_stop_images": 30, "most_epochs": 40, "hinge": 0.01,
