@@ -1,4 +1,4 @@
-"""The dozen questions that a reviewer asks, each answered by the claims that decide it.
+"""The questions that a reviewer asks of a paper, each answered by the claims that decide it.
 
 Trivial claims, repetitions and printed numbers stand beside the decisive ones and do not count with them.
 """
@@ -19,16 +19,20 @@ FIELDS = {"question", "short", "decisive", "also"}
 
 
 def read_questions(folder: Path = QUESTIONS) -> list[dict[str, Any]]:
-    """The questions of all files in `folder`, in the order in which they stand.
+    """The questions of all files in `folder`, SSL-Auth's first, in the order in which they stand.
 
     Raises:
         UserError: one has an unknown field, or lacks one.
     """
-    questions = [question for path in sorted(folder.glob("*.yaml")) for question in read_yaml(path)]
+    questions = [question for path in _papers(folder) for question in read_yaml(path)]
     for question in questions:
         if wrong := set(question) ^ FIELDS:
             raise UserError(f"{folder}: the question {question.get('short')} has the wrong fields: {sorted(wrong)}.")
     return questions
+
+
+def _papers(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[!.]*.yaml"), key=lambda path: (path.stem != "sslauth", path.stem))
 
 
 def place(claim: str, questions: list[dict[str, Any]]) -> tuple[int, bool] | None:

@@ -8,6 +8,7 @@ import pandas as pd
 from sslauth_utils.claims.questions import IN_PART, NO
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 from sslauth_utils.claims.verifications import honest
+from sslauth_utils.report.sections import PAPERS, paper_of
 from sslauth_utils.study.rows import select
 
 GROSS = 0.1  # pruning rate from which on a pruning is gross
@@ -148,19 +149,21 @@ def _success(attacks: pd.DataFrame | None) -> str:
 def what_did_not(summary: pd.DataFrame, questions: pd.DataFrame) -> Answer:
     """How many claims did not come out, and which questions are answered against the paper."""
     question = "What did not come out?"
-    papers = summary[~summary["source"].str.startswith("ours")]
+    papers = summary[~summary["source"].str.startswith("ours") & (summary["source"].map(paper_of) == PAPERS[0])]
     decided = papers[papers["verdict"].isin([REPRODUCED, NOT_REPRODUCED])]
     missed = int((decided["verdict"] == NOT_REPRODUCED).sum())
     if decided.empty:
         return Answer(question, "Undecided:", "this profile is too small to decide any claim.", False)
     if not missed:
         return Answer(question, "Nothing:", f"all {len(decided)} claims that this run decides held.", False)
-    against = questions[questions["answer"].isin([NO, IN_PART])].assign(
+    ids = set(papers["id"])
+    asked = questions[[bool(ids & set(claims)) for claims in questions["claims"]]] if len(questions) else questions
+    against = asked[asked["answer"].isin([NO, IN_PART])].assign(
         share=lambda lines: lines["missed"] / (lines["held"] + lines["missed"])
     )
     worst = against.sort_values(["share", "missed"], ascending=False, kind="stable").head(3)
     named = "; ".join(f"“{line.question}” ({line.missed} of {line.held + line.missed})" for line in worst.itertuples())
-    text = f"{missed} of the paper's {len(decided)} claims that this run decides" + (
+    text = f"{missed} of the {len(decided)} claims of SSL-Auth that this run decides" + (
         f", above all {named}." if named else "."
     )
     return Answer(question, "Much:" if missed / len(decided) > 0.25 else "Some:", text, True)

@@ -320,7 +320,6 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "fig15_near_tolerance",
         "15_near_tolerance",
         figures_near,
-        figures_pairs,
         lambda r: figures_near.fig_near(verdicts(r, tau)),
         "Tampers as small as the tolerance. Filled: Trans rejects. Right of the line DCmp rejects, at the tolerance "
         "that accepts the same honest roundings. A filled mark left of it is a tamper that only Trans sees.",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.report.sections import SIGNS, UNDECIDED, Section, scoreboard
+from sslauth_utils.report.sections import SIGNS, UNDECIDED, Section, scoreboard, totals
 
 FINDINGS = 3
 #: for terminals that print ASCII only; anything else becomes "?"
@@ -44,7 +44,7 @@ def last_screen(
     counts = scoreboard((claim["source"], claim["verdict"]) for claim in claims)
     signs = "   ".join(f"{sign} {text}" for sign, text in zip(_signs(), _words(), strict=True))
     parts = [
-        [*_wrapped(f"SSL-Auth, profile {profile}: {_totals(claims)}", width)],
+        [*_wrapped(f"Profile {profile}. {totals((one['source'], one['verdict']) for one in claims)}", width)],
         [signs, *_columns([_line(*line) for line in counts], width)],
         [*_wrapped(_undecided(claims, profile), width)],
     ]
@@ -68,17 +68,6 @@ def _read(path: Path, columns: Sequence[str], needed: bool = True) -> list[dict[
         if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
             raise UserError(f"{path} lacks the column {missing[0]!r}; run 90_summary again (--figures-only).")
         return list(reader)
-
-
-def _totals(claims: Sequence[dict[str, str]]) -> str:
-    """How the paper's claims came out, and how many questions are ours."""
-    papers = [claim for claim in claims if not claim["source"].startswith("ours")]
-    held, missed = (sum(claim["verdict"] == verdict for claim in papers) for verdict in SIGNS)
-    ours = len(claims) - len(papers)
-    return (
-        f"of the paper's {len(papers)} claims {held} held, {missed} did not, and {len(papers) - held - missed} cannot "
-        "be decided here" + (f"; {ours} more are ours." if ours else ".")
-    )
 
 
 def _undecided(claims: Sequence[dict[str, str]], profile: str) -> str:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
+from sslauth_utils.report.sections import totals
 from sslauth_utils.study.profiles import profile_of_rows
 
 
@@ -28,16 +28,10 @@ def run_note(profile: str, seeds: int | None = None) -> str:
 
 def headline(profile: str, claims: pd.DataFrame) -> str:
     """The report's opening sentence, from the verdicts themselves."""
-    ours = claims["source"].str.startswith("ours")
-    held, missed = (int((~ours & (claims["verdict"] == verdict)).sum()) for verdict in (REPRODUCED, NOT_REPRODUCED))
-    papers = int((~ours).sum())
     sources = {
         "smoke": "It only shows that the machinery runs.",
-        "demo": "It uses embedded images and a small encoder: it shows the paper's effects, not its numbers.",
+        "demo": "It uses embedded images and a small encoder: it shows effects, not the papers' numbers.",
         "lite": "It uses real images and a narrow encoder: orders and verdicts compare, printed numbers only roughly.",
-        "paper": "It uses the paper's settings where the paper states them.",
+        "paper": "It uses the papers' settings where they state them.",
     }.get(profile, "")
-    return (
-        f"Of the paper's {papers} claims {held} held and {missed} did not, and {papers - held - missed} of {papers} "
-        f"cannot be decided here; {int(ours.sum())} more questions are ours and marked so. {sources}"
-    ).strip()
+    return f"{totals(zip(claims['source'], claims['verdict'], strict=True))} {sources}".strip()

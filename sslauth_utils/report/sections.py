@@ -32,8 +32,28 @@ class Section:
     tables: tuple[str, ...] = ()
 
 
+#: the papers of which the suite has claims: how the sources of the second and later begin, after "ours; "
+PAPERS = ("SSL-Auth", "Sample pairs", "DeepAuth")
+
+
+def paper_of(source: str) -> str:
+    """The paper of a claim, by its source; our own questions belong to the paper that they are put to."""
+    start = source.removeprefix("ours; ").partition(",")[0]
+    return start if start in PAPERS[1:] else PAPERS[0]
+
+
 #: the first whose `sources` fit has the claim; "Tables 3 and 6" is where it is printed first
 SECTIONS = (
+    Section("pairs-ours", "Pairs", "null; our questions", (r"^ours; Sample pairs",), ("fig20_null", "fig20b_noise")),
+    Section("pairs-cost", "Pairs V", "what samples cost", (r"^Sample pairs, Table V\b",)),
+    Section("pairs", "Pairs II-IV", "tampers seen", (r"^Sample pairs",), ("fig21_fine_tuning", "fig21b_pruning"),
+            ("Sample pairing: backdoor and 8-bit weights (Tables II and IV)",)),
+    Section("deepauth-ours", "DeepAuth", "null; our questions", (r"^ours; DeepAuth",),
+            ("deepauth_others", "deepauth_leverage"),
+            ("DeepAuth: who passes (Table 2, the null, other honest models)",)),
+    Section("deepauth", "DeepAuth", "Tables 1-4, Figs. 3-8", (r"^DeepAuth",),
+            ("deepauth_fig3_uniqueness", "deepauth_fig4_progress", "deepauth_fig5_fine_tuning", "deepauth_fig6_pruning"),
+            ("DeepAuth: effectiveness (Tables 1 and 3)", "DeepAuth: fidelity (Table 4)")),
     Section("fig4", "Fig. 4", "fine-tuning", (r"^Fig\. 4\b",), ("fig04_fine_tuning",), ("Fine-tuning",)),
     Section("fig5", "Fig. 5", "pruning: agreement", (r"^Fig\. 5\b",),
             ("fig05_pruning_agreement", "fig05b_amplification", "fig05c_batch_norm"),
@@ -67,13 +87,34 @@ SECTIONS = (
 #: as they stand on the page: the paper's order, ours behind
 ORDER = (
     "fig4", "fig5", "fig6", "table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10", "table6",
-    "fig11", "fig12", "table7", "table8", "honest", "one", "training", "other",
+    "fig11", "fig12", "table7", "table8", "honest", "one", "training", "pairs", "pairs-cost", "pairs-ours", "deepauth",
+    "deepauth-ours", "other",
 )  # fmt: skip
 
 
 def section_of(source: str) -> Section:
     """The section of a claim, by its source."""
     return next(section for section in SECTIONS if any(re.search(pattern, source) for pattern in section.sources))
+
+
+def totals(claims: Iterable[tuple[str, str]]) -> str:
+    """How the claims of each paper came out, a sentence a paper, and how many questions are ours.
+
+    Args:
+        claims: (source, verdict) of each.
+    """
+    claims = list(claims)
+    ours = sum(source.startswith("ours") for source, _ in claims)
+    sentences = []
+    for paper in PAPERS:
+        mine = [verdict for source, verdict in claims if not source.startswith("ours") and paper_of(source) == paper]
+        held, missed = (mine.count(verdict) for verdict in SIGNS)
+        if mine:
+            sentences.append(
+                f"{paper}: of {len(mine)} claims {held} held, {missed} did not, {len(mine) - held - missed} cannot be "
+                "decided here."
+            )
+    return " ".join([*sentences, *([f"{ours} more questions are ours."] if ours else [])])
 
 
 def scoreboard(claims: Iterable[tuple[str, str]]) -> list[tuple[Section, tuple[int, int, int]]]:
