@@ -45,14 +45,15 @@ def paper_of(source: str) -> str:
 #: the first whose `sources` fit has the claim; "Tables 3 and 6" is where it is printed first
 SECTIONS = (
     Section("pairs-ours", "Pairs", "null; our questions", (r"^ours; Sample pairs",), ("fig20_null", "fig20b_noise")),
-    Section("pairs-cost", "Pairs V", "what samples cost", (r"^Sample pairs, Table V\b",)),
+    Section("pairs-seconds", "Pairs V", "what samples cost", (r"^Sample pairs, Table V\b",)),
     Section("pairs", "Pairs II-IV", "tampers seen", (r"^Sample pairs",), ("fig21_fine_tuning", "fig21b_pruning"),
             ("Sample pairing: backdoor and 8-bit weights (Tables II and IV)",)),
     Section("deepauth-ours", "DeepAuth", "null; our questions", (r"^ours; DeepAuth",),
             ("deepauth_others", "deepauth_leverage"),
             ("DeepAuth: who passes (Table 2, the null, other honest models)",)),
     Section("deepauth", "DeepAuth", "Tables 1-4, Figs. 3-8", (r"^DeepAuth",),
-            ("deepauth_fig3_uniqueness", "deepauth_fig4_progress", "deepauth_fig5_fine_tuning", "deepauth_fig6_pruning"),
+            ("deepauth_fig3_uniqueness", "deepauth_fig4_progress", "deepauth_fig5_fine_tuning",
+             "deepauth_fig6_pruning"),
             ("DeepAuth: effectiveness (Tables 1 and 3)", "DeepAuth: fidelity (Table 4)")),
     Section("fig4", "Fig. 4", "fine-tuning", (r"^Fig\. 4\b",), ("fig04_fine_tuning",), ("Fine-tuning",)),
     Section("fig5", "Fig. 5", "pruning: agreement", (r"^Fig\. 5\b",),
@@ -87,8 +88,8 @@ SECTIONS = (
 #: as they stand on the page: the paper's order, ours behind
 ORDER = (
     "fig4", "fig5", "fig6", "table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10", "table6",
-    "fig11", "fig12", "table7", "table8", "honest", "one", "training", "pairs", "pairs-cost", "pairs-ours", "deepauth",
-    "deepauth-ours", "other",
+    "fig11", "fig12", "table7", "table8", "honest", "one", "training", "pairs", "pairs-seconds", "pairs-ours",
+    "deepauth", "deepauth-ours", "other",
 )  # fmt: skip
 
 

@@ -34,7 +34,8 @@ def test_every_number_of_tables_1_to_3_has_its_claim_and_no_claim_has_another():
             where, quantity = claim["where"], claim["where"].get("quantity", "accepted")
             quantity = "accuracy" if isinstance(quantity, list) else quantity
             key = where.get("strength", claim.get("versus"))
-            found.add((f"{claim['source']} {where['scenario'][0]}", key, quantity, claim["paper"]))
+            source = claim["source"].removeprefix("DeepAuth, ")
+            found.add((f"{source} {where['scenario'][0]}", key, quantity, claim["paper"]))
     assert found == wanted and len(wanted) == 24 + 10 + 6
 
 

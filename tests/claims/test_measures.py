@@ -559,9 +559,8 @@ def test_encoders_have_tolerances_of_their_own():
 
 
 def test_every_measure_was_shown_by_hand_and_is_used():
-    text = Path(__file__).read_text(encoding="utf-8")
-    others = Path(__file__).with_name("test_claims_pairs.py").read_text(encoding="utf-8")
-    shown = {name for name in MEASURES if f'measure("{name}"' in text or f"measures_pairs.{name}(" in others}
+    text = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    shown = {name for name in MEASURES if f'measure("{name}"' in text or f"measures_pairs.{name}(" in text}
     assert set(MEASURES) - shown == set()
     used = [*read_claims(), *(test for finding in read_findings() for test in finding["tests"])]
     assert {claim["measure"] for claim in used} == set(MEASURES), "a measure that nothing uses"
