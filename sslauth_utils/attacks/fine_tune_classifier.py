@@ -91,6 +91,7 @@ def fine_tune_classifier(
 
 def changed_weights(before: nn.Module, after: nn.Module) -> float:
     """Share of weights (not buffers) whose float32 number is another one now; 0 to 1."""
-    pairs = list(zip(before.parameters(), after.parameters(), strict=True))
-    changed = sum(int((old.detach().cpu() != new.detach().cpu()).sum()) for old, new in pairs)
-    return changed / sum(old.numel() for old, _ in pairs)
+    after = dict(after.named_parameters())  # by name: pruning puts a layer's weight behind its bias
+    own = {name: value.detach().cpu() for name, value in before.named_parameters()}
+    changed = sum(int((value != after[name].detach().cpu()).sum()) for name, value in own.items())
+    return changed / sum(value.numel() for value in own.values())

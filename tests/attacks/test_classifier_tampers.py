@@ -6,6 +6,7 @@ from torch import nn
 
 from sslauth_utils.attacks import badnet as bad
 from sslauth_utils.attacks.fine_tune_classifier import TuneSettings, changed_weights, fine_tune_classifier
+from sslauth_utils.attacks.prune import prune
 from sslauth_utils.attacks.quantise import quantise
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.errors import UserError
@@ -61,6 +62,14 @@ def test_at_rate_0_in_train_mode_batch_norms_statistics_alone_change(classifier,
 def test_smaller_rates_change_fewer_float32_weights(classifier, digits):
     shares = [changed_weights(classifier, tuned(classifier, digits, learning_rate=rate)) for rate in (1e-3, 1e-8)]
     assert shares[0] > 0.8 > 0.2 > shares[1]
+
+
+def test_changed_weights_are_found_by_name():
+    """Pruning registers a layer's weight anew, behind its bias."""
+    layer = nn.Sequential(nn.Linear(10, 10))
+    pruned = prune(layer, 0.5)
+    assert [name for name, _ in pruned.named_parameters()] == ["0.bias", "0.weight"]
+    assert changed_weights(layer, pruned) == 50 / 110 and changed_weights(layer, layer) == 0
 
 
 def test_frozen_batch_norm_keeps_its_affine_part(classifier, digits):
