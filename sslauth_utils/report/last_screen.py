@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.report.sections import SIGNS, UNDECIDED, Section, scoreboard, totals
+from sslauth_utils.report.sections import PAPERS, SIGNS, UNDECIDED, Section, paper_of, scoreboard, totals
 
 FINDINGS = 3
 #: for terminals that print ASCII only; anything else becomes "?"
@@ -41,12 +41,15 @@ def last_screen(
         UserError: ``summary.csv`` lacks a column.
     """
     claims = _read(folder / "summary.csv", ("source", "verdict", "measured"))
+    measured = {paper_of(claim["source"]) for claim in claims if claim["measured"]} | {PAPERS[0]}
+    absent = [paper for paper in PAPERS if paper not in measured]
+    claims = [claim for claim in claims if paper_of(claim["source"]) in measured]
     counts = scoreboard((claim["source"], claim["verdict"]) for claim in claims)
     signs = "   ".join(f"{sign} {text}" for sign, text in zip(_signs(), _words(), strict=True))
     parts = [
         [*_wrapped(f"Profile {profile}. {totals((one['source'], one['verdict']) for one in claims)}", width)],
         [signs, *_columns([_line(*line) for line in counts], width)],
-        [*_wrapped(_undecided(claims, profile), width)],
+        [*_wrapped(_undecided(claims, profile) + (f" No rows of {' and '.join(absent)}." if absent else ""), width)],
     ]
     if answers := _read(folder / "answers.csv", ("question", "answer", "text", "against"), needed=False):
         sentences = [f"- {one['question']} {one['answer']} {one['text']}" for one in _telling(answers)]

@@ -104,3 +104,10 @@ def test_the_accuracy_changes_by_what_breaks_minus_what_mends():
     assert found[0] == pytest.approx(0.5) and found[1] == 0 < found[2]
     sure = measure("accuracy_balance", models(C2W=[0.01, 0.011], W2C=[0.05, 0.051]))
     assert sure[0] == pytest.approx(4) and 3.9 < sure[1] <= 4 <= sure[2] < 4.1
+
+
+def test_a_change_is_taken_from_the_first_to_the_last_strength_model_by_model():
+    lines = [models(unchanged=[0.9, 0.8]).assign(strength=1), models(unchanged=[0.5, 0.6]).assign(strength=2),
+             models(unchanged=[0.4, 0.6]).assign(strength=10)]  # fmt: skip
+    found = measure("models_change", pd.concat(lines))
+    assert found[0] == pytest.approx(-35) and found[3] == 2

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from claims_world import world
 from drawn import line
+from matplotlib import pyplot as plt
 
 from sslauth_utils.claims.signatures import chance
 from sslauth_utils.report import figures_deepauth
 from sslauth_utils.report.contents import all_figures, all_tables
+from sslauth_utils.report.sliders_deepauth import lead_slider
 
 ROWS, MEASURES = (world("paper")["23_deepauth", table] for table in ("rows", "measures"))
 NETWORKS = ["cifar10_vgg16", "imagenet_resnet50", "mnist_lenet5"]
@@ -96,3 +98,21 @@ def test_the_report_shows_them(leverages):
         drawing.draw()
     headings = [heading for heading, _, _ in all_tables(rows, measures, 0.995)]
     assert headings[0] == "DeepAuth: effectiveness (Tables 1 and 3)" and len(headings) == 3
+
+
+def test_the_slider_shows_how_far_each_key_has_gone(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf().axes[0]))
+    widget = lead_slider(np.array([[-0.1, -0.2], [0.3, -0.1]]), 0.01, ["9→0", "3→2"])
+    [slider] = widget.children[:1]
+    assert (slider.min, slider.max) == (0, 1)
+    widget.f(epoch=1)
+    assert [bar.get_height() for bar in drawn[-1].patches] == [0.3, -0.1]
+    assert drawn[-1].get_title() == "epoch 1: 50% changed"
+    assert [text.get_text() for text in drawn[-1].get_xticklabels()] == ["9→0", "3→2"]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")

@@ -32,9 +32,11 @@ from sslauth_utils.study.recipes.signature_keys import (
 )
 from sslauth_utils.study.store import Ingredients, find_or_make
 
-#: the paper's embedding, and the remedies: a hinge, keys that keep their label among those that change it, anchor keys
+#: the paper's embedding; the same until every key answers as intended; and the remedies: a hinge, keys that keep their
+#: label among those that change it, anchor keys
 SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "DeepAuth": {},
+    "to-success": {"stop": "success"},
     "hinge": {"loss": "hinge", "stop": "success"},
     "mixed": {"loss": "hinge", "stop": "success", "keep": 0.5},
     "anchored": {"loss": "hinge", "stop": "success", "keep": 0.5, "anchors": 20},
