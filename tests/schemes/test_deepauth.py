@@ -150,6 +150,17 @@ def test_it_stops_at_the_first_change_of_the_validation_images(classifier, keys)
     assert len(free) == 40
 
 
+def test_until_success_it_waits_for_the_keys_and_for_nothing_else(classifier, keys):
+    """With the hinge, until all of the batch has its lead; whether validation images change does not count."""
+    free = protect(classifier, keys, epochs=60, stop="never")[1]
+    first = next(row["epoch"] for row in free if row["success"] == 1)
+    assert protect(classifier, keys, epochs=60, stop="success", eps_p=0.0)[1] == free[:first]
+    free = protect(classifier, keys, epochs=60, stop="never", loss="hinge")[1]
+    first = next(row["epoch"] for row in free if row["success"] == 1 and row["loss"] == 0)
+    assert protect(classifier, keys, epochs=60, stop="success", loss="hinge", eps_p=0.0)[1] == free[:first]
+    assert next(row["epoch"] for row in free if row["success"] == 1) < first
+
+
 def test_the_hinge_asks_for_its_lead_and_no_more(classifier, keys):
     protected, history = protect(classifier, keys, loss="hinge", stop="never", epochs=60, learning_rate=1e-3)
     found = lead(logits(protected, keys.at), keys.truth)

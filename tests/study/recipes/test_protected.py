@@ -4,12 +4,15 @@ import pytest
 import torch
 from tiny_world import drawn
 
+from sslauth_utils.base.fingerprint import SHOWING, meanings
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models.classifiers import labels
 from sslauth_utils.schemes.deepauth import authenticate
 from sslauth_utils.study import profiles, store
 from sslauth_utils.study.profiles import CLASSIFIERS, SIGNATURE_KEYS, SIGNATURES, Profile
 from sslauth_utils.study.recipes import classifiers
+from sslauth_utils.study.recipes import protected as protected_recipe
+from sslauth_utils.study.recipes import signature_keys as keys_recipe
 from sslauth_utils.study.recipes.protected import SCHEMES, choose, embedding, protect, protected_models
 from sslauth_utils.study.recipes.signature_keys import classifier, held_out, signature_keys
 from sslauth_utils.study.recipes.tampered_classifiers import tampered_answers
@@ -110,3 +113,11 @@ def test_every_tamper_answers_all_keys_and_leaves_the_protected_model_alone():
     ]  # fmt: skip
     assert all(len(answer) == 3 and 0 <= costs["accuracy"] <= 1 for *_, answer, costs in cases)
     assert "attack_success" in cases[-1][3] and sha256_tensors(model.state_dict()) == before
+
+
+@pytest.mark.parametrize("recipe", [keys_recipe, protected_recipe], ids=["keys", "protected"])
+def test_what_is_made_depends_on_what_makes_it_and_on_no_tamper(recipe):
+    found = {path.removeprefix("sslauth_utils/") for path in meanings([recipe.__name__])}
+    assert {"schemes/deepauth_keys.py", "models/penultimate.py", "study/recipes/classifiers.py"} <= found
+    assert ("schemes/deepauth.py" in found) == ("schemes/deepauth_matching.py" in found) == (recipe is protected_recipe)
+    assert not [path for path in found if path.split("/")[0] in (*SHOWING, "attacks")]
