@@ -11,13 +11,13 @@ def fast_layout(model: nn.Module) -> torch.memory_format:
     """Channels last, in which training is fastest, for `model`'s weights and its input alike; contiguous where that is
     unsafe.
 
-    On CPUs with AVX2 but no AVX-512, oneDNN (seen in PyTorch 2.11) writes past its buffers when it computes, channels
-    last, the weight gradient of a strided 1x1 convolution over fewer than 8 channels: the process dies, or does not.
-    ResNets of width 8 and more have none.
+    On CPUs oneDNN (seen in PyTorch 2.11) writes past its buffers when it computes, channels last, the gradients of a
+    strided 1x1 convolution over fewer channels than a vector holds: below 8 with AVX2, below 16 with AVX-512 and two
+    threads or more. The process dies, or does not. ResNets of width 16 and more have none.
     """
     unsafe = any(
         isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels // layer.groups < 8
+        and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels // layer.groups < 16
         and not layer.weight.is_cuda
         for layer in model.modules()
     )  # fmt: skip
