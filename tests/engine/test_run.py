@@ -37,7 +37,7 @@ def test_a_whole_run_ends_with_one_screen(finished_once):
     assert "Profile demo: 5 notebook runs, 5 to do, 0 up to date." in answer.stdout
     assert "[0/5] a_make circle seed 0  started" in answer.stdout
     assert "[5/5] z_summary             done in" in answer.stdout
-    screen = answer.stdout.partition("SSL-Auth, profile demo: of the paper's 1 claims 1 held, 0 did not")[2]
+    screen = answer.stdout.partition("Profile demo. SSL-Auth: of 1 claims 1 held, 0 did not")[2]
     assert "Fig. 5     pruning: agreement    ✓ 1" in screen and len(screen.splitlines()) <= 35
     assert re.search(r"^Took .+ \./run_all\.sh --claims lists every claim\.$", screen, re.MULTILINE)
     assert answer.stdout.strip().endswith("Report: figures/demo/report.html")

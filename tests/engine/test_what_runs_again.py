@@ -15,13 +15,16 @@ import pytest
 import yaml
 from toy_project import ROOT, tree
 
-NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))  # solutions are no experiment
 PACKAGE = [path.as_posix() for path in tree("sslauth_utils") if path.suffix == ".py"]
 EVERYTHING = " ".join(name[:2] for name in NOTEBOOKS)
-ALL = EVERYTHING.replace("20 21 ", "")  # these two are on classifiers and know no encoder
+ALL = EVERYTHING.replace("20 21 22 23 ", "")  # these are on classifiers and know no encoder
 VERIFYING = ALL.replace("01 ", "")  # 01 trains encoders and verifies none
-OF_CLASSIFIERS = "backdoored_classifiers classifiers signatures"
-FROM_ENCODERS = "accuracies backdoors encoders fine_tuned generators records tasks"
+#: how many runs of a notebook may run again in profile smoke, all of them, where it is not one a scenario; of three
+#: models one has rows of 20 that 22 and 23 rest on
+RUNS = {"00": {1}, "20": {1}, "21": {1}, "22": {1, 3}, "23": {1, 3}, "90": {1}}
+OF_CLASSIFIERS = "backdoored_classifiers classifiers protected signature_keys signatures"
+FROM_ENCODERS = "accuracies backdoors encoders fine_tuned generator_training generators records tasks"
 
 
 class Study:
@@ -59,7 +62,7 @@ class Study:
         """Numbers of the notebooks that run again; all runs of each."""
         runs = [name.partition(" ")[0] for name in self.pending()]
         for name in set(runs):
-            assert runs.count(name) == (1 if name[:2] in ("00", "20", "21", "90") else 2), f"{name} runs again in part"
+            assert runs.count(name) in RUNS.get(name[:2], {2}), f"{name} runs again in part"
         return " ".join(sorted(name[:2] for name in set(runs)))
 
     def write(self, path, text):
@@ -137,16 +140,18 @@ EDITS = {
     "the store": ("study/store.py", "time.monotonic() - start", "time.monotonic() - start + 0", "", ""),
     "the words of an error": ("schemes/keys.py", "At least one key sample is needed", "Ask for a key sample", "", ""),
     "a comment": ("schemes/keys.py", "import torch\n", "import torch  # for permutations\n", "", ""),
-    "pruning": ("attacks/prune.py", "amount=float(rate)", "amount=float(rate) / 2", "00 05 09 10 11 13 21 90", ""),
+    "pruning": ("attacks/prune.py", "amount=float(rate)", "amount=float(rate) / 2",
+                "00 05 09 10 11 13 14 15 21 90", ""),
     "pre-training": ("models/simclr.py", "import math\n", "import math\n\nNEW = 1\n", ALL, FROM_ENCODERS),
     "probes": ("models/probes.py", "C=strength", "C=2 * strength", ALL, "accuracies fine_tuned"),
     "how an image is drawn": ("images/shapes.py", "import numpy as np\n", "import numpy as np\n\nNEW = 1\n",
                               EVERYTHING, f"{FROM_ENCODERS} keys shadow {OF_CLASSIFIERS}"),
     "a report's table": ("schemes/report.py", '"worst key %"', '"lowest key %"', VERIFYING, ""),
-    "a backdoor": ("attacks/backdoor.py", "import copy\n", "import copy\n\nNEW = 1\n", "06 07 09 10 11 12 13 90",
+    "a backdoor": ("attacks/backdoor.py", "import copy\n", "import copy\n\nNEW = 1\n", "06 07 09 10 11 12 13 14 15 90",
                    "backdoors"),
-    "sample pairs": ("schemes/pairs.py", "import hashlib\n", "import hashlib\n\nNEW = 1\n", "20 21 90", "signatures"),
-    "a classifier's training": ("models/supervised.py", "import math\n", "import math\n\nNEW = 1\n", "20 21 90",
+    "sample pairs": ("schemes/pairs.py", "import hashlib\n", "import hashlib\n\nNEW = 1\n", "20 21 22 23 90",
+                     "signatures"),
+    "a classifier's training": ("models/supervised.py", "import math\n", "import math\n\nNEW = 1\n", "20 21 22 23 90",
                                 OF_CLASSIFIERS),
     "a transformation": ("schemes/mappers.py", "import torch\n", "import torch\n\nNEW = 1\n", "11 90", ""),
 }  # fmt: skip
@@ -225,15 +230,15 @@ def test_an_edit_of_a_notebooks_code(study, notebook, notebooks):
 # --- values, claims, hands --------------------------------------------------------------------------------------------
 
 VALUES = {
-    "attack": ("06_backdoor", "epochs", 2, "06 07 09 10 11 12 13 90", "backdoor"),
+    "attack": ("06_backdoor", "epochs", 2, "06 07 09 10 11 12 13 14 15 90", "backdoor"),
     "generators": ("02_enrol_keys", "generator_steps", 5, VERIFYING, "record generator"),
     "keys": ("02_enrol_keys", "n_keys", 24, VERIFYING, "record generator tuned backdoor"),
     "encoder": ("01_pretrain_encoders", "epochs", 2, ALL, "encoder accuracies record generator tuned task backdoor"),
     "accuracy": ("01_pretrain_encoders", "test_images", 90, ALL, "accuracies"),
     "fine-tuning": ("04_fine_tuning", "epochs", 3, "04 09 13 90", "tuned"),
     "pruning": ("05_pruning", "rates", [0.1, 0.3], "05 90", ""),
-    "shadow": ("06_backdoor", "shadow_images", 32, "06 07 09 10 11 12 13 90", "backdoor"),
-    "classifier": ("06_backdoor", "classifier_epochs", 3, "06 07 09 10 11 12 13 90", "task backdoor"),
+    "shadow": ("06_backdoor", "shadow_images", 32, "06 07 09 10 11 12 13 14 15 90", "backdoor"),
+    "classifier": ("06_backdoor", "classifier_epochs", 3, "06 07 09 10 11 12 13 14 15 90", "task backdoor"),
     "summary": ("90_summary", "tau", 0.99, "90", ""),
 }
 
