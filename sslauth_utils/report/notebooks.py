@@ -26,7 +26,7 @@ def notebook_pages(profile: str, page_folder: Path, results: Path = RESULTS) -> 
     One that was made from the same notebook before is kept. The summary, which is being executed, is left out.
     """
     found = []
-    for path in sorted((results / profile).glob("[0-9]*/*/executed.ipynb")):
+    for path in sorted((results / profile).glob("[0-8]*/**/executed.ipynb")):
         name = path.parent.relative_to(results / profile).as_posix().replace("/", " · ")
         page = path.with_suffix(".html")
         if not page.is_file() or page.stat().st_mtime < path.stat().st_mtime:
