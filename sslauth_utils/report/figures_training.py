@@ -72,6 +72,8 @@ def fig_training(rows: pd.DataFrame, tau: float) -> Figure:
                 axis.fill_between(at, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
             axis.axvline(1000, color="0.6", linewidth=0.8, linestyle=":")
             axis.set(xscale="log", yscale="log")
+            for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                which("{x:g}")
             if line == 0:
                 axis.set_title(_NAMES[tamper])
             if line == len(scenarios) - 1:

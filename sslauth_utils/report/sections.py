@@ -45,8 +45,8 @@ def paper_of(source: str) -> str:
 #: the first whose `sources` fit has the claim; "Tables 3 and 6" is where it is printed first
 SECTIONS = (
     Section("pairs-ours", "Pairs", "null; our questions", (r"^ours; Sample pairs",), ("fig20_null", "fig20b_noise")),
-    Section("pairs-seconds", "Pairs V", "what samples cost", (r"^Sample pairs, Table V\b",)),
-    Section("pairs", "Pairs II-IV", "tampers seen", (r"^Sample pairs",), ("fig21_fine_tuning", "fig21b_pruning"),
+    Section("pairs-seconds", "Pairs", "Table V: cost", (r"^Sample pairs, Table V\b",)),
+    Section("pairs", "Pairs", "Tables II-IV, Fig. 3", (r"^Sample pairs",), ("fig21_fine_tuning", "fig21b_pruning"),
             ("Sample pairing: backdoor and 8-bit weights (Tables II and IV)",)),
     Section("deepauth-ours", "DeepAuth", "null; our questions", (r"^ours; DeepAuth",),
             ("deepauth_others", "deepauth_leverage"),
