@@ -100,7 +100,7 @@ def test_what_did_not_come_out_is_counted_by_the_questions(lite):
     alone[:] = REPRODUCED
     alone[lite.summary["id"].str.startswith("fig4-cifar10-dcmp-success")] = NOT_REPRODUCED
     found = told(alone)
-    said = f"1 of the paper's {papers} claims that this run decides, above all “Is fine-tuning detected?” (1 of 4)."
+    said = f"1 of the {papers} claims of SSL-Auth that this run decides, above all “Is fine-tuning detected?” (1 of 4)."
     assert (found.answer, found.text) == ("Some:", said)
 
 
