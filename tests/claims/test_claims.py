@@ -204,6 +204,8 @@ def _worsened(claim, rows):
             value[ours] = 0.4
         case "models_mean" | "models_percent" if "within" in rule:
             value[ours] += 1.5 * rule["within"] / (1 if claim["measure"] == "models_mean" else 100)
+        case "models_mean" if "at_least" in rule:
+            value[ours] = 3
         case "models_mean":
             value[ours] = 300
         case "models_percent":
