@@ -13,6 +13,7 @@ from sslauth_utils.study.rows import select
 
 GROSS = 0.1  # pruning rate from which on a pruning is gross
 NEAR = 10  # a change within this factor of the tolerance can tell two schemes apart
+LAMBDA = 10  # §5.3: the weight of the disguise, "here we choose 10"; others are Fig. 12's
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,14 @@ def honest_rounding(verified: pd.DataFrame, tau: float) -> Answer:
 def disguise(verified: pd.DataFrame, attacks: pd.DataFrame | None, tau: float) -> Answer:
     """Which schemes a backdoor that knows the keys gets past, and whether it still works."""
     question = "Does the disguise get through?"
-    hidden = verified[verified["kind"] == "disguise"]
+    weights = pd.to_numeric(verified["strength"].where(verified["kind"] == "disguise"), errors="coerce")
+    hidden = verified[weights == LAMBDA]
     if hidden.empty:
         return _nothing(question)
     passed = {name: int(hidden[name].astype(bool).sum()) for name in ("DCmp", "DCmp matched", "Trans")}
     word = "Past Trans, too:" if passed["Trans"] else "Past DCmp only:" if passed["DCmp"] else "No:"
     text = (
-        f"of {len(hidden)} disguised backdoor{'s' if len(hidden) > 1 else ''} "
+        f"of {len(hidden)} disguised backdoor{'s' if len(hidden) > 1 else ''} with the paper's λ of {LAMBDA} "
         f"DCmp at {100 * tau:g} % accepts {passed['DCmp']}, Trans "
         f"{passed['Trans']} and a DCmp as strict as Trans {passed['DCmp matched']}{_success(attacks)}."
     )
@@ -133,10 +135,10 @@ def disguise(verified: pd.DataFrame, attacks: pd.DataFrame | None, tau: float) -
 
 
 def _success(attacks: pd.DataFrame | None) -> str:
-    """How often the disguised backdoors work, over all weights of the disguise."""
+    """How often the disguised backdoors of weight `LAMBDA` work."""
     if attacks is None or attacks.empty:
         return ""
-    values = 100 * select(attacks, {"quantity": "attack success"})["value"]
+    values = 100 * select(attacks, {"quantity": "attack success", "strength": LAMBDA})["value"]
     if values.empty:
         return ""
     if len(values) == 1:

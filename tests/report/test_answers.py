@@ -66,8 +66,9 @@ def test_rounding_says_up_to_how_many_decimals(verified):
 
 def test_the_disguise_s_way_is_told_with_its_success(verified, lite):
     attacks = lite.measures["07_imitation"]
-    hidden = verified["kind"] == "disguise"
-    values = attacks.loc[attacks["quantity"] == "attack success", "value"]
+    hidden = (verified["kind"] == "disguise") & (pd.to_numeric(verified["strength"], errors="coerce") == 10)
+    values = attacks.loc[(attacks["quantity"] == "attack success") & (attacks["strength"] == 10), "value"]
+    assert 0 < hidden.sum() == len(values) < (verified["kind"] == "disguise").sum(), "Fig. 12's other λ are left out"
     for passes, word, against in (
         ({"DCmp": True, "Trans": True}, "Past Trans, too:", True),
         ({"DCmp": True, "Trans": False}, "Past DCmp only:", False),
@@ -76,7 +77,8 @@ def test_the_disguise_s_way_is_told_with_its_success(verified, lite):
         found = disguise(verified.assign(**passes), attacks, TAU)
         assert (found.answer, found.against) == (word, against)
         numbers = [hidden.sum() * passes[scheme] for scheme in ("DCmp", "Trans")]
-        said = f"of {hidden.sum()} disguised backdoors DCmp at 99.5 % accepts {numbers[0]}, Trans {numbers[1]} "
+        said = f"of {hidden.sum()} disguised backdoors with the paper's λ of 10 DCmp at 99.5 % accepts {numbers[0]}, "
+        said += f"Trans {numbers[1]} "
         assert found.text.startswith(said)
     assert f"half of them work on {100 * values.median():.0f} %" in found.text
     assert "work" not in disguise(verified, None, TAU).text
