@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslauth_utils.attacks.fine_tune_classifier import BATCH_NORM, OPTIMISERS
+from sslauth_utils.attacks.fine_tune_classifier import BATCH_NORM, optimiser_of
+from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.errors import UserError
@@ -80,12 +81,7 @@ def badnet(
         )
     stamped = trigger.stamp(images[others]).to(device)
     tampered = copy.deepcopy(classifier).requires_grad_().to(device)
-    if settings.batch_norm == "frozen":
-        for module in tampered.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.requires_grad_(False)
-    parameters = [parameter for parameter in tampered.parameters() if parameter.requires_grad]
-    optimiser = OPTIMISERS[settings.optimiser](parameters, lr=settings.learning_rate)
+    optimiser = optimiser_of(tampered, settings.optimiser, settings.learning_rate, settings.batch_norm)
     images, truth = images.to(device), truth.to(device)
     wanted = torch.full((settings.stamped,), settings.target, device=device)
     draw, share = torch.Generator().manual_seed(settings.seed), 0.0

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
 from sslauth_utils.models.supervised import check_labelled
 
-#: by name; plain SGD, as nothing else is said
-OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 #: frozen: eval mode, statistics and affine part stay; train: the statistics follow the batches
 BATCH_NORM = ("frozen", "train")
 
@@ -65,12 +64,7 @@ def fine_tune_classifier(
     check_labelled(images, labels, classifier.classes, settings.batch_size)
     tuned = copy.deepcopy(classifier).requires_grad_().to(device)
     tuned.train(settings.batch_norm == "train")
-    if settings.batch_norm == "frozen":
-        for module in tuned.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.requires_grad_(False)
-    parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
-    optimiser = OPTIMISERS[settings.optimiser](parameters, lr=settings.learning_rate)
+    optimiser = optimiser_of(tuned, settings.optimiser, settings.learning_rate, settings.batch_norm)
     images, labels = images.to(device), labels.to(device)
 
     def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -87,6 +81,15 @@ def fine_tune_classifier(
         )
     tuned.zero_grad(set_to_none=True)
     return tuned.eval().requires_grad_(), history
+
+
+def optimiser_of(model: nn.Module, name: str, learning_rate: float, batch_norm: str) -> torch.optim.Optimizer:
+    """An optimiser of all of `model`'s weights; of a frozen batch norm the scales and shifts need no gradient."""
+    if batch_norm == "frozen":
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+    return OPTIMISERS[name]([weight for weight in model.parameters() if weight.requires_grad], lr=learning_rate)
 
 
 def changed_weights(before: nn.Module, after: nn.Module) -> float:

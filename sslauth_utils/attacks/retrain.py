@@ -15,6 +15,7 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.models import training
 from sslauth_utils.models.features import as_pixels, where_it_computes
 
+#: by name; plain SGD, as nothing else is said
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
 
