@@ -57,12 +57,14 @@ class Drawing:
         draw: makes it.
         caption: what the reader sees.
         made_from: hash of the rows, the printed numbers and the code that it depends on.
+        of_models: whether it shows classifiers, not encoders.
     """
 
     name: str
     draw: Callable[[], Figure]
     caption: str
     made_from: str
+    of_models: bool = False
 
 
 def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
@@ -136,7 +138,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             tables = [_hash(rows[notebook]), _hash(measures.get(notebook)), _hash(printed(notebook)), _hash(honest)]
             code = combined(own | meanings([module.__name__]))
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
-            found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from))
+            of_models = module in (figures_pairs, figures_deepauth)
+            found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from, of_models))
 
     if len(verified := verifications(rows, tau)):
         code = combined(own | meanings([figures_overview.__name__]))
@@ -348,24 +351,30 @@ def _hash(table: pd.DataFrame | None) -> str:
     return hashlib.sha256(",".join(table.columns).encode() + values).hexdigest()
 
 
-def draw_figures(rows: Rows, measures: Rows, tau: float, folder: Path, note: str) -> Iterator[tuple[Path, str]]:
+def draw_figures(
+    rows: Rows, measures: Rows, tau: float, folder: Path, note: str, models_note: str = ""
+) -> Iterator[tuple[Path, str]]:
     """See that every figure (`all_figures`) lies in `folder` as the code draws it, as PNG and PDF.
 
     Those that lie there already are kept: ``drawn.json`` says what each was made from and its files' SHA-256. The
     others are drawn two at a time, in processes of their own, which are at work as soon as this returns.
 
+    Args:
+        note, models_note: what was run, above the figures of encoders and of classifiers (`notes`).
+
     Returns:
         An iterator over (PNG, caption), in the paper's order; it raises what went wrong there.
     """
     drawings = all_figures(rows, measures, tau)
+    notes = {drawing.name: models_note if drawing.of_models else note for drawing in drawings}
     known = _read_drawn(folder)
-    made_from = {drawing.name: sha256_json([drawing.made_from, note]) for drawing in drawings}
+    made_from = {drawing.name: sha256_json([drawing.made_from, notes[drawing.name]]) for drawing in drawings}
     wanted = {name: {"made_from": made, **_files(folder, name)} for name, made in made_from.items()}
     missing = [n for n, drawing in enumerate(drawings) if known.get(drawing.name) != wanted[drawing.name]]
     pool = None
     if missing:
         pool = ProcessPoolExecutor(2, get_context("spawn"), _start_drawing, (os.getpid(), rows, measures, tau))
-    pending = {n: pool.submit(_draw, n, folder, note) for n in missing}
+    pending = {n: pool.submit(_draw, n, folder, notes[drawings[n].name]) for n in missing}
 
     def drawn() -> Iterator[tuple[Path, str]]:
         with pool or nullcontext():

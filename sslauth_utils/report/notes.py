@@ -23,6 +23,25 @@ def run_note(profile: str, seeds: int | None = None) -> str:
         f"generator depth {enrolment['generator_depth']}, {enrolment['generator_steps']} steps; "
         f"{enrolment['n_keys']} keys × {seeds} seed{'s' if seeds > 1 else ''}"
     )
+    return _marked(profile, note)
+
+
+def models_note(profile: str) -> str:
+    """One line above every figure of classifiers: profile, networks, training, seeds."""
+    models = [
+        f"{name} ({of['arch']} of {_width(of['width'])}, {of['epochs']} epochs) "
+        f"× {len(of['seeds'])} "
+        f"seed{'s' if len(of['seeds']) > 1 else ''}"
+        for name, of in profile_of_rows(profile).models.items()
+    ]
+    return _marked(profile, f"{profile}: {'; '.join(models)}")
+
+
+def _width(channels: int) -> str:
+    return f"width {channels}" if channels else "full width"
+
+
+def _marked(profile: str, note: str) -> str:
     return f"SMOKE TEST, no meaning. {note}" if profile == "smoke" else note
 
 

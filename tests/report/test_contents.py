@@ -4,10 +4,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from claims_world import world
 from drawn import TAU
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.report import contents, style
+from sslauth_utils.report.notes import models_note
 
 
 @pytest.fixture
@@ -101,6 +103,23 @@ def test_a_figure_that_cannot_be_written_is_told(pretrained, tmp_path, in_a_thre
     (tmp_path / "fig01_pretraining.pdf" / "full").mkdir(parents=True)
     with pytest.raises(UserError, match=r"fig01_pretraining\.pdf"):
         list(contents.draw_figures({"01_pretrain_encoders": pretrained}, {}, TAU, tmp_path, "demo"))
+
+
+def test_figures_of_classifiers_say_which_classifiers(pretrained, tmp_path, in_a_thread, monkeypatch):
+    noted = {}
+
+    def save(figure, folder, name, note):
+        noted[name] = note
+        for ending in ("png", "pdf"):
+            (folder / f"{name}.{ending}").write_text(note)
+
+    monkeypatch.setattr(style, "save_figure", save)
+    pairs = world("paper")["21_sample_pairing", "rows"]
+    rows = {"01_pretrain_encoders": pretrained, "21_sample_pairing": pairs}
+    list(contents.draw_figures(rows, {}, TAU, tmp_path, "demo: an encoder", "demo: digits"))
+    assert noted.pop("fig01_pretraining") == "demo: an encoder" and set(noted.values()) == {"demo: digits"}
+    assert models_note("demo").startswith("demo: digits (small_cnn of width 8, 8 epochs) × 2 seeds")
+    assert models_note("smoke").startswith("SMOKE"), "the mark that is drawn across"
 
 
 def test_without_rows_there_is_nothing_to_draw(tmp_path):
