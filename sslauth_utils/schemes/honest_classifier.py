@@ -120,7 +120,7 @@ def _without_onednn(classifier: nn.Module, images: Tensor) -> Tensor:
 
 
 def noise(found: dict[tuple[str, str], Tensor], enrolled: Tensor) -> float:
-    """Largest standard deviation of d's change over the honest changes: "the noise of the logit difference".
+    """Largest standard deviation of d's change over the honest changes.
 
     Args:
         found: d by change, float64, each of `enrolled`'s shape.
