@@ -8,6 +8,7 @@ rounded before they are sent.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,9 @@ def honest_changes(
     for size in batch_sizes:
         yield change("run", "batch size", size, lambda keys, size=size: encode(encoder, keys, size))
     for threads in (1, 2):
-        yield change("run", "threads", threads, lambda keys, threads=threads: _with_threads(encoder, keys, threads))
+        yield change(
+            "run", "threads", threads, lambda keys, threads=threads: with_threads(threads, encode, encoder, keys)
+        )
     channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
     yield change("run", "channels_last", "", lambda keys: encode(channels_last, keys))
     if torch.cuda.is_available():
@@ -88,10 +91,11 @@ def honest_changes(
     yield change("upload", "features sent as", "float16", lambda keys: normalise(encode(encoder, keys)).half().float())
 
 
-def _with_threads(encoder: nn.Module, keys: Tensor, threads: int) -> Tensor:
+def with_threads(threads: int, answer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What `answer` gives for these arguments on so many CPU threads; their number is as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return encode(encoder, keys)
+        return answer(*arguments)
     finally:
         torch.set_num_threads(before)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.encoders import Encoder
 from sslauth_utils.models.folding import fold_batch_norm
+from sslauth_utils.schemes.honest import with_threads
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def honest_changes(
         yield HonestChange("run", "batch size", str(size), lambda images, size=size: logits(classifier, images, size))
     for threads in (1, 2):
         yield HonestChange(
-            "run", "threads", str(threads), lambda images, threads=threads: _with_threads(classifier, images, threads)
+            "run",
+            "threads",
+            str(threads),
+            lambda images, threads=threads: with_threads(threads, logits, classifier, images),
         )
     laid_out = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
     yield HonestChange("run", "channels_last", "", lambda images: logits(laid_out, images))
@@ -99,15 +103,6 @@ def stored_as(classifier: nn.Module, dtype: torch.dtype, constants: bool = False
 
 def _plain_pixels(classifier: Encoder) -> bool:
     return bool((classifier.mean == 0).all() and (classifier.std == 1).all())
-
-
-def _with_threads(classifier: nn.Module, images: Tensor, threads: int) -> Tensor:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return logits(classifier, images)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _without_onednn(classifier: nn.Module, images: Tensor) -> Tensor:
