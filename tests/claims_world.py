@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import pandas as pd
+from crossing_world import crossed
 from pairs_world import paired
 from printed import ATTACK_SUCCESS, FIRST_EPOCH, PRUNED_BY_10, TABLE_1, TABLE_5, TABLE_6, TABLE_8, TABLES_2_AND_7
 from printed_deepauth import TABLE_1 as DEEPAUTH_TABLE_1
@@ -342,6 +343,7 @@ def world(name):
         **paired(),
         "22_deepauth_keys": ([], _keys_of_signatures()),
         "23_deepauth": (_signatures(), _protected()),
+        "24_classifier_schemes": (crossed(), []),
     }
     return {
         (notebook, table): pd.DataFrame(lines)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sslauth_utils.claims import (
     measures_contrasts,
+    measures_crossing,
     measures_deepauth,
     measures_generators,
     measures_near,
@@ -29,6 +30,7 @@ MEASURES: dict[str, Measure] = {
         measures_values,
         measures_pairs,
         measures_deepauth,
+        measures_crossing,
     )
     for measure in module.MEASURES
 }

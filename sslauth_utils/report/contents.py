@@ -25,6 +25,7 @@ from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.claims.verifications import NOTEBOOKS, verifications
 from sslauth_utils.report import (
     figures_attacks,
+    figures_crossing,
     figures_deepauth,
     figures_enrolment,
     figures_generators,
@@ -102,6 +103,8 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
         made.append(figures_pairs.pairing_table(rows["21_sample_pairing"]))
     if "23_deepauth" in rows:
         made += figures_deepauth.all_tables(rows["23_deepauth"], measures["23_deepauth"])
+    if "24_classifier_schemes" in rows:
+        made.append(figures_crossing.crossing_table(rows["24_classifier_schemes"]))
     return made
 
 
@@ -138,7 +141,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             tables = [_hash(rows[notebook]), _hash(measures.get(notebook)), _hash(printed(notebook)), _hash(honest)]
             code = combined(own | meanings([module.__name__]))
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
-            of_models = module in (figures_pairs, figures_deepauth)
+            of_models = module in (figures_pairs, figures_deepauth, figures_crossing)
             found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from, of_models))
 
     if len(verified := verifications(rows, tau)):
@@ -340,6 +343,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
     add("fig21b_pruning", pairing, figures_pairs, figures_pairs.fig_pruning, figures_pairs.CAPTIONS["pruning"])
     for name, notebook, draw, caption in figures_deepauth.all_figures(measures):
         add(name, notebook, figures_deepauth, draw, caption)
+    crossing = "24_classifier_schemes"
+    add("fig24_crossing", crossing, figures_crossing, figures_crossing.fig_crossing, figures_crossing.CAPTION)
     return found
 
 

@@ -55,6 +55,8 @@ SECTIONS = (
             ("deepauth_fig3_uniqueness", "deepauth_fig4_progress", "deepauth_fig5_fine_tuning",
              "deepauth_fig6_pruning"),
             ("DeepAuth: effectiveness (Tables 1 and 3)", "DeepAuth: fidelity (Table 4)")),
+    Section("crossing", "Crossing", "checks of classifiers", (r"^ours; Crossing",), ("fig24_crossing",),
+            ("The crossing: which check of a classifier sees the smallest change",)),
     Section("fig4", "Fig. 4", "fine-tuning", (r"^Fig\. 4\b",), ("fig04_fine_tuning",), ("Fine-tuning",)),
     Section("fig5", "Fig. 5", "pruning: agreement", (r"^Fig\. 5\b",),
             ("fig05_pruning_agreement", "fig05b_amplification", "fig05c_batch_norm"),
@@ -89,7 +91,7 @@ SECTIONS = (
 ORDER = (
     "fig4", "fig5", "fig6", "table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10", "table6",
     "fig11", "fig12", "table7", "table8", "honest", "one", "training", "pairs", "pairs-seconds", "pairs-ours",
-    "deepauth", "deepauth-ours", "other",
+    "deepauth", "deepauth-ours", "crossing", "other",
 )  # fmt: skip
 
 

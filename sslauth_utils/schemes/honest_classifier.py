@@ -16,6 +16,9 @@ from sslauth_utils.models.encoders import Encoder
 from sslauth_utils.models.folding import fold_batch_norm
 from sslauth_utils.schemes.honest import with_threads
 
+#: (classifier, images, and perhaps how many of them at once) to its answer
+Ask = Callable[..., Tensor]
+
 
 @dataclass(frozen=True)
 class HonestChange:
@@ -25,7 +28,7 @@ class HonestChange:
         kind: "run" (same weights and images, run differently), "cast" (weights stored or computed otherwise) or "sent"
             (images with fewer bits).
         name, strength: what and how much.
-        answer: float32 images (N, 3, H, W) in [0, 1] to logits, float64 (N, C).
+        answer: float32 images (N, 3, H, W) in [0, 1] to what was asked, as a rule logits, float64 (N, C).
     """
 
     kind: str
@@ -35,47 +38,51 @@ class HonestChange:
 
 
 def honest_changes(
-    classifier: nn.Module, batch_sizes: Sequence[int] = (1, 7), sent: Sequence[str] = ("float16", "8-bit PNG")
+    classifier: nn.Module,
+    batch_sizes: Sequence[int] = (1, 7),
+    sent: Sequence[str] = ("float16", "8-bit PNG"),
+    ask: Ask = logits,
 ) -> Iterator[HonestChange]:
     """Every honest change of `classifier`, which is left untouched.
 
     Args:
         batch_sizes: images at once, beside the fixed one.
         sent: forms in which images travel, of `SENT`.
+        ask: what a classifier answers on images: `logits`, or the features before its last layer (`penultimate`).
     """
-    yield HonestChange("run", "repeated run", "", lambda images: logits(classifier, images))
+    yield HonestChange("run", "repeated run", "", lambda images: ask(classifier, images))
     for size in batch_sizes:
-        yield HonestChange("run", "batch size", str(size), lambda images, size=size: logits(classifier, images, size))
+        yield HonestChange("run", "batch size", str(size), lambda images, size=size: ask(classifier, images, size))
     for threads in (1, 2):
         yield HonestChange(
             "run",
             "threads",
             str(threads),
-            lambda images, threads=threads: with_threads(threads, logits, classifier, images),
+            lambda images, threads=threads: with_threads(threads, ask, classifier, images),
         )
     laid_out = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
-    yield HonestChange("run", "channels_last", "", lambda images: logits(laid_out, images))
-    yield HonestChange("run", "oneDNN off", "", lambda images: _without_onednn(classifier, images))
+    yield HonestChange("run", "channels_last", "", lambda images: ask(laid_out, images))
+    yield HonestChange("run", "oneDNN off", "", lambda images: _without_onednn(ask, classifier, images))
     if torch.cuda.is_available():
         other = "cpu" if next(classifier.parameters()).is_cuda else "cuda"
         moved = copy.deepcopy(classifier).to(other)
-        yield HonestChange("run", "device", other, lambda images: logits(moved, images))
+        yield HonestChange("run", "device", other, lambda images: ask(moved, images))
 
     double = copy.deepcopy(classifier).double()
-    yield HonestChange("cast", "computed in", "float64", lambda images: logits(double, images))
+    yield HonestChange("cast", "computed in", "float64", lambda images: ask(double, images))
     if any(isinstance(module, nn.BatchNorm2d) for module in classifier.modules()):
         folded = fold_batch_norm(classifier)
-        yield HonestChange("cast", "batch norm folded", "", lambda images: logits(folded, images))
+        yield HonestChange("cast", "batch norm folded", "", lambda images: ask(folded, images))
     for dtype in (torch.float16, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         stored = stored_as(classifier, dtype)
-        yield HonestChange("cast", "weights stored as", name, lambda images, stored=stored: logits(stored, images))
+        yield HonestChange("cast", "weights stored as", name, lambda images, stored=stored: ask(stored, images))
     if isinstance(classifier, Encoder) and not _plain_pixels(classifier):
         stored = stored_as(classifier, torch.float16, constants=True)
-        yield HonestChange("cast", "normalisation, too, stored as", "float16", lambda images: logits(stored, images))
+        yield HonestChange("cast", "normalisation, too, stored as", "float16", lambda images: ask(stored, images))
 
     for form in ("float32", *sent):
-        yield HonestChange("sent", "images sent as", form, lambda images, f=form: logits(classifier, SENT[f](images)))
+        yield HonestChange("sent", "images sent as", form, lambda images, f=form: ask(classifier, SENT[f](images)))
 
 
 #: forms in which images may travel
@@ -105,11 +112,11 @@ def _plain_pixels(classifier: Encoder) -> bool:
     return bool((classifier.mean == 0).all() and (classifier.std == 1).all())
 
 
-def _without_onednn(classifier: nn.Module, images: Tensor) -> Tensor:
+def _without_onednn(ask: Ask, classifier: nn.Module, images: Tensor) -> Tensor:
     # Not `mkldnn.flags`, which warns about TF32 on the way.
     before, *_ = torch.backends.mkldnn.set_flags(_enabled=False, _fp32_precision=None)
     try:
-        return logits(classifier, images)
+        return ask(classifier, images)
     finally:
         torch.backends.mkldnn.set_flags(_enabled=before, _fp32_precision=None)
 

@@ -149,7 +149,7 @@ def _worsened(claim, rows):
     ours = rows.index.isin(select(rows.assign(nth=rows.index), claim["where"])["nth"])
     if claim["notebook"] in ("20_sensitive_samples", "21_sample_pairing"):
         return worsened(claim, rows, ours)
-    column = "value" if claim.get("table") == "measures" else "similarity"
+    column = "value" if "value" in rows else "similarity"
     value, rule = rows[column].copy(), claim["rule"]
     last = (rows[["tamper", "strength"]] == rows.loc[ours, ["tamper", "strength"]].iloc[-1]).all(axis=1)
     match claim["measure"]:
@@ -184,6 +184,8 @@ def _worsened(claim, rows):
         case "rejected_from_ratio" | "near_verdicts_differ":  # magnified a little less than the roundings
             tampered = (rows["tamper"] != "rounding step") & (rows["scheme"] == "Trans")
             value[tampered] = 1 - (1 - value[tampered]) / 5
+        case "smallest_seen_ratio":  # it sees no tamper at all
+            value[ours & (rows["method"] != claim["versus"])] = 0
         case "last_minus_first":
             value[ours & last] = 0.999
         case "scenario_gap":

@@ -1,0 +1,89 @@
+"""The crossing of classifiers' checks: pure functions of rows of 24_classifier_schemes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from sslauth_utils.claims.crossing import ALSO_STORED, RUN, detections, smallest_seen
+from sslauth_utils.report.style import PAGE, scenarios_of
+from sslauth_utils.report.tables import Table
+
+CAPTION = (
+    "Every check of a classifier on the same tampers, at one false-alarm rate: no alarm when the untouched file is run "
+    "otherwise. Dark: detected in every model; white: in none."
+)
+#: tampers of several strengths, and their axis
+_GRADED = {"weight noise": "noise / weights", "fine-tuning": "learning rate", "pruning": "share of weights"}
+#: methods from the one that is sent least
+_ORDER = (
+    "validation", "DBI", "AID", "AID as released", "variance", "sensitive samples", "pairs 1e-06", "pairs, calibrated",
+    "DeepAuth", "to-success", "hinge", "mixed", "anchored", "DCmp on features at tau", "DCmp on features", "SHA-256",
+)  # fmt: skip
+
+
+def fig_crossing(rows: pd.DataFrame) -> Figure:
+    """Share of models in which each check detects each strength, one line of panels a classifier."""
+    found, scenarios = detections(rows), scenarios_of(rows)
+    methods = _ordered(found["method"].unique())
+    figure, axes = plt.subplots(
+        len(scenarios), len(_GRADED), figsize=(PAGE * 1.1, 0.9 + len(scenarios) * (0.6 + 0.17 * len(methods))),
+        sharey=True, squeeze=False,
+    )  # fmt: skip
+    for line, scenario in zip(axes, scenarios, strict=True):
+        own = found[found["scenario"] == scenario]
+        for axis, (tamper, label) in zip(line, _GRADED.items(), strict=True):
+            part = own[own["tamper"] == tamper]
+            wide = part.pivot_table(index="method", columns="strength", values="detected", aggfunc="mean")
+            wide = wide.reindex(methods)
+            axis.imshow(wide.to_numpy(float), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            names = [f"{strength:g}" for strength in wide.columns]
+            axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+            axis.set_yticks(range(len(methods)), methods, fontsize=6.5)
+            axis.set_xticks(np.arange(len(names)) - 0.5, minor=True)
+            axis.set_yticks(np.arange(len(methods)) - 0.5, minor=True)
+            axis.grid(which="minor", color="0.85", linewidth=0.5)
+            axis.tick_params(which="minor", length=0)
+            axis.set_title(f"{scenario}: {tamper}" if len(scenarios) > 1 else tamper, fontsize=8)
+            axis.set_xlabel(label)
+    figure.tight_layout()
+    return figure
+
+
+def crossing_table(rows: pd.DataFrame) -> Table:
+    """The smallest tamper from which on each check detects, at two false-alarm rates, and what it sends."""
+    parts = [_smallest(rows, null).rename(columns=lambda name, of=of: f"{name}{of}")
+             for null, of in ((RUN, ""), (ALSO_STORED, ", 16 bits allowed"))]  # fmt: skip
+    table = pd.concat(parts, axis=1).reset_index()
+    counts = {kind: len(rows.loc[rows["kind"].isin(null), ["tamper", "strength"]].drop_duplicates())
+              for kind, null in (("run", RUN), ("all", ALSO_STORED))}  # fmt: skip
+    text = (
+        "The smallest tamper from which on every stronger one is detected, median over models; > where the strongest "
+        f"is missed. The untouched file run in {counts['run']} other ways raises no alarm, so another such way does "
+        f"with at most {100 / (counts['run'] + 1):.0f} % chance. "
+        f"'16 bits allowed': nor do all {counts['all']} honest changes, fewer bits of weights and images among them. "
+        "A signature is checked on its own protected model."
+    )
+    return "The crossing: which check of a classifier sees the smallest change", text, table
+
+
+def _smallest(rows: pd.DataFrame, null: Sequence[str]) -> pd.DataFrame:
+    found = detections(rows, null)
+    seen = smallest_seen(found)
+    seen = seen[seen["tamper"].isin(_GRADED)]
+    strongest = found.groupby("tamper")["strength"].max()
+    medians = seen.groupby(["scenario", "method", "tamper"])["seen"].median().reset_index()
+    medians["shown"] = [
+        f"{seen:.0e}" if np.isfinite(seen) else f"> {strongest[tamper]:.0e}"
+        for tamper, seen in zip(medians["tamper"], medians["seen"], strict=True)
+    ]
+    wide = medians.pivot(index=["scenario", "method"], columns="tamper", values="shown")[list(_GRADED)]
+    lines = [(scenario, method) for scenario in scenarios_of(rows) for method in _ordered(seen["method"].unique())]
+    return wide.reindex([line for line in lines if line in wide.index])
+
+
+def _ordered(methods: Sequence[str]) -> list[str]:
+    known = {name: place for place, name in enumerate(_ORDER)}
+    return sorted(methods, key=lambda name: (known.get(name, len(known)), name))

@@ -1,0 +1,40 @@
+"""The crossing's figure and table, by what they show."""
+
+import pandas as pd
+import pytest
+from crossing_world import SEES, crossed
+from matplotlib import pyplot as plt
+
+from sslauth_utils.report import figures_crossing
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_dark_is_detected():
+    figure = figures_crossing.fig_crossing(pd.DataFrame(crossed()))
+    first = figure.axes[0]
+    assert [axis.get_title() for axis in figure.axes] == ["weight noise", "fine-tuning", "pruning"]
+    methods = [label.get_text() for label in first.get_yticklabels()]
+    assert methods == ["pairs, calibrated", "DeepAuth", "DCmp on features at tau", "DCmp on features"]
+    shown = dict(zip(methods, first.images[0].get_array().tolist(), strict=True))
+    assert shown["pairs, calibrated"] == [1, 1, 1, 1] and shown["DeepAuth"] == [0, 0, 0, 1]
+
+
+def test_of_two_models_of_which_one_detects_the_shade_is_half():
+    rows = pd.DataFrame(crossed(sees={"DBI": 1e-6}))
+    rows.loc[(rows["seed"] == 1) & (rows["kind"] == "tamper"), "value"] = 0.0
+    [line] = figures_crossing.fig_crossing(rows).axes[0].images[0].get_array().tolist()
+    assert line == [0.5] * 4
+
+
+def test_the_table_gives_the_smallest_at_both_rates_and_says_what_is_missed():
+    _, text, table = figures_crossing.crossing_table(pd.DataFrame(crossed()))
+    assert "in 3 other ways" in text and "at most 25 % chance" in text and "all 4 honest changes" in text
+    by_method = table.set_index("method")
+    assert by_method["weight noise"].to_dict() == {name: f"{smallest:.0e}" for name, smallest in SEES.items()}
+    assert by_method.loc["pairs, calibrated", "pruning, 16 bits allowed"] == "1e-05"
+    assert by_method.loc["DeepAuth", "pruning, 16 bits allowed"] == "> 1e-03"
