@@ -12,6 +12,7 @@ from pathlib import Path
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_json
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.images.load import load_images
 from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
 from sslauth_utils.study.recipes.encoders import encoder_ingredients
 from sslauth_utils.study.store import find_or_make
@@ -24,7 +25,8 @@ def lay_out_encoders(profile: str) -> list[Path]:
     that they would train the same encoders.
 
     Raises:
-        UserError: there are none, or they were trained with other settings than the profile's.
+        UserError: there are none, they were trained with other settings than the profile's, or their images are not
+            here: a run that finds the images would look elsewhere, and train.
     """
     found = sorted((RESULTS / "reference" / profile / "encoders").glob("*-s*.json"))
     if not found:
@@ -40,6 +42,7 @@ def lay_out_encoders(profile: str) -> list[Path]:
                 f"The reference encoder {path.stem} was trained with another {changed[0]} ({then.get(changed[0])!r}) "
                 f"than profile {profile} asks for ({now.get(changed[0])!r}); let the run train its own."
             )
+        load_images(now["pretrain_data"], "train", now["size"], 1)
         wanted.append((path, f"encoder-{path.stem}", encoder_ingredients(scenario, int(seed), now)))
 
     def copy(path: Path, folder: Path) -> None:

@@ -198,6 +198,19 @@ def test_an_encoder_of_other_settings_is_not_passed_off_as_the_profile_s(referen
     assert not list((path.parents[3] / "smoke").glob("artifacts/encoder-*")), "nothing was laid out"
 
 
+def test_without_its_images_no_encoder_is_laid_out_where_no_run_would_look(referenced, monkeypatch):
+    path = referenced[0].with_suffix(".json")
+    absent = {"pretrain_data": "tiny_imagenet"}
+    facts = json.loads(path.read_text())
+    facts["settings"] |= absent
+    path.write_text(json.dumps(facts))
+    settings = notebook_settings("smoke", PRETRAIN, "cifar10", 0, None) | absent
+    monkeypatch.setattr(reference_encoders, "notebook_settings", lambda *_: settings)
+    with pytest.raises(UserError, match="tiny_imagenet"):
+        lay_out_encoders("smoke")
+    assert not list((path.parents[3] / "smoke").glob("artifacts/encoder-*")), "nothing was laid out"
+
+
 def test_without_reference_encoders_it_is_told(referenced):
     with pytest.raises(UserError, match="no reference encoders of profile demo"):
         lay_out_encoders("demo")
