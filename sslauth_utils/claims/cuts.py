@@ -1,24 +1,32 @@
-"""The cuts of a profile: settings that the paper states, or the code on which it builds, and that it sets otherwise.
+"""The cuts of a profile: settings that a paper states, or the code on which it builds, and that it sets otherwise.
 
-A claim hangs on the settings of its notebook and of all that this one needs. So far is a verdict the profile's and not
-the paper's. ``config/stated`` holds what is stated.
+A claim hangs on the settings of its notebook and of all that this one needs, or, of a setting that names claims, on
+those alone. So far is a verdict the profile's and not the paper's. ``config/stated`` holds what is stated.
 """
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_yaml
 from sslauth_utils.base.notebooks import read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, RESULTS, STATED
+from sslauth_utils.claims.cut_texts import BREAK, WITHOUT
 from sslauth_utils.study import parameters
 from sslauth_utils.study.profiles import Profile, profile_of_rows
 
-NEEDED, OPTIONAL = {"setting", "is", "by", "says"}, {"scenario", "unless"}
-#: between the cuts of one claim, in summary.csv
-BREAK = "; "
+NEEDED, OPTIONAL = {"setting", "is", "by", "says"}, {"or", "scenario", "unless", "claims", "quote"}
+
+
+class Cut(NamedTuple):
+    """What is set otherwise, in words, in which of the profile's scenarios, and for which claims (patterns of ids)."""
+
+    text: str
+    scenarios: set[str]
+    claims: list[str]
 
 
 def read_stated(folder: Path = STATED) -> dict[str, list[dict[str, Any]]]:
@@ -29,7 +37,9 @@ def read_stated(folder: Path = STATED) -> dict[str, list[dict[str, Any]]]:
     """
     stated: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.yaml")):
-        for notebook, settings in read_yaml(path).items():
+        content = read_yaml(path)
+        content.pop("shared", None)
+        for notebook, settings in content.items():
             for setting in settings:
                 where = f"{path}: {notebook}, {setting.get('setting')}"
                 if wrong := NEEDED - set(setting) | set(setting) - NEEDED - OPTIONAL:
@@ -43,15 +53,27 @@ def read_stated(folder: Path = STATED) -> dict[str, list[dict[str, Any]]]:
 def cuts_of(profile: Profile) -> Callable[[dict[str, Any]], list[str]]:
     """A function that gives a claim's cuts in words, those of the notebooks needed first before the others'.
 
-    Where the profile has several scenarios, a cut that not all of them have begins with the one that has it.
+    Where the claim's notebook has several scenarios (encoders, or of notebooks on classifiers the profile's models), a
+    cut that not all of them have begins with those that have it. A claim on none of them has one cut: that they are
+    left out.
     """
-    made = {notebook: _of_notebook(profile, notebook, settings) for notebook, settings in read_stated().items()}
+    stated = read_stated()
+
+    @cache
+    def found(notebook: str, scenarios: tuple[str, ...]) -> list[Cut]:
+        return _of_notebook(profile, notebook, stated.get(notebook, []), scenarios)
 
     def cuts(claim: dict[str, Any]) -> list[str]:
-        asked = claim["where"].get("scenario")
-        asked = set(profile.scenarios) if asked is None else {asked} if isinstance(asked, str) else set(asked)
-        mine = [cut for notebook in sorted(all_needs(claim["notebook"])) for cut in made.get(notebook, ())]
-        return [text for text, scenarios in mine if asked & scenarios]
+        notebook, scenarios = claim["notebook"], scenarios_of(profile, claim["notebook"])
+        wanted = claim["where"].get("scenario", list(scenarios))
+        asked = [wanted] if isinstance(wanted, str) else wanted
+        if notebook in profile.notebooks and not set(asked) & set(scenarios):
+            return [WITHOUT + " or ".join(asked)]
+        needed = [cut for other in sorted(all_needs(notebook)) for cut in found(other, scenarios)]
+        return [
+            cut.text for cut in needed
+            if set(asked) & cut.scenarios and any(fnmatchcase(claim["id"], pattern) for pattern in cut.claims)
+        ]  # fmt: skip
 
     return cuts
 
@@ -62,28 +84,47 @@ def cuts_in_words(name: str, results: Path = RESULTS) -> Callable[[dict[str, Any
     return lambda claim: BREAK.join(cuts(claim))
 
 
-def _of_notebook(profile: Profile, notebook: str, settings: list[dict[str, Any]]) -> list[tuple[str, set[str]]]:
-    """(words, scenarios) of the cuts in one notebook of `profile`."""
+def scenarios_of(profile: Profile, notebook: str) -> tuple[str, ...]:
+    """The profile's scenarios for which `notebook` runs: its encoders, or its models that are for this notebook."""
+    if read_notebook(NOTEBOOKS / f"{notebook}.ipynb")["metadata"]["sslauth"]["runs"] == "model-seed":
+        return tuple(name for name, of in profile.models.items() if notebook in of.get("notebooks", [notebook]))
+    return tuple(profile.scenarios)
+
+
+def _of_notebook(
+    profile: Profile, notebook: str, settings: list[dict[str, Any]], scenarios: tuple[str, ...]
+) -> list[Cut]:
+    """The cuts in one notebook of `profile`, in these of its scenarios."""
     if notebook not in profile.notebooks:
         return []
     source = NOTEBOOKS / f"{notebook}.ipynb"  # whose defaults count where the profile says nothing
     values = {
         scenario: parameters.check(profile.parameters(notebook, scenario), source, f"config/{profile.name}.yaml")
-        for scenario in profile.scenarios
+        for scenario in scenarios
     }
     found = []
     for setting in settings:
         texts: dict[str, set[str]] = {}
         for scenario, given in values.items():
             ours = given[setting["setting"]]
-            stated_here = setting.get("scenario", scenario) == scenario and not given.get(setting.get("unless"))
-            if stated_here and ours != setting["is"]:
+            if stated_for(setting, scenario) and not given.get(setting.get("unless")) and ours not in as_good(setting):
                 text = setting["says"].format(ours=_shown(ours), stated=_shown(setting["is"]))
                 texts.setdefault(text, set()).add(scenario)
-        for text, scenarios in texts.items():
-            own = "" if scenarios == set(values) else f"{', '.join(sorted(scenarios))}: "
-            found.append((own + text, scenarios))
+        for text, having in texts.items():
+            own = "" if having == set(values) else f"{', '.join(sorted(having))}: "
+            found.append(Cut(own + text, having, setting.get("claims", ["*"])))
     return found
+
+
+def stated_for(setting: dict[str, Any], scenario: str) -> bool:
+    """Whether a stated setting is stated for this scenario."""
+    of = setting.get("scenario", scenario)
+    return scenario in ([of] if isinstance(of, str) else of)
+
+
+def as_good(setting: dict[str, Any]) -> list[Any]:
+    """The values of a stated setting that are no cut."""
+    return [setting["is"], *setting.get("or", [])]
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from sslauth_utils.claims import findings as found
-from sslauth_utils.claims.cuts import BREAK
+from sslauth_utils.claims.cut_texts import parted
 from sslauth_utils.claims.rules import rule_text
 from sslauth_utils.report.numbers import quantity_and_unit, with_digits
 from sslauth_utils.report.sections import SIGNS, UNDECIDED
@@ -37,13 +37,9 @@ def claim_cells(summary: pd.DataFrame, claims: list[dict[str, Any]]) -> list[dic
             "id": claim.id, "source": claim.source, "quantity": quantity, "unit": unit, "paper": claim.paper,
             "measured": measured, "interval": interval, "n": "" if pd.isna(claim.n) else f"{claim.n:.0f}",
             "verdict": claim.verdict, "sign": sign, "kind": kind, "rule": rules.get(claim.id, ""),
-            "cuts": _cuts(claim.cuts),
+            "cuts": parted(claim.cuts),
         })  # fmt: skip
     return cells
-
-
-def _cuts(text: str) -> list[str]:
-    return text.split(BREAK) if text else []
 
 
 def finding_cells(findings: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -63,7 +59,7 @@ def finding_cells(findings: pd.DataFrame, summary: pd.DataFrame) -> list[dict[st
                 "test": line.test, "measured": measured, "interval": interval, "n": line.n, "answer": line.answer,
                 "kind": kinds.get(line.answer, "idle"), "after": line.answer in (found.FITS, found.FITS_NOT),
             })  # fmt: skip
-        mine = dict.fromkeys(cut for claim in first["claims"] for cut in _cuts(cuts[claim]))
+        mine = dict.fromkeys(cut for claim in first["claims"] for cut in parted(cuts[claim]))
         shown.append({
             "id": str(name), "kind": KINDS[first["kind"]], "text": first["reason"], "claims": first["claims"],
             "tests": tests, "cuts": list(mine),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.cut_texts import WITHOUT, parted
 from sslauth_utils.report.sections import PAPERS, SIGNS, UNDECIDED, Section, paper_of, scoreboard, totals
 
 FINDINGS = 3
@@ -40,19 +41,21 @@ def last_screen(
     Raises:
         UserError: ``summary.csv`` lacks a column.
     """
-    claims = _read(folder / "summary.csv", ("source", "verdict", "measured"))
+    claims = _read(folder / "summary.csv", ("source", "verdict", "measured", "cuts"))
     measured = {paper_of(claim["source"]) for claim in claims if claim["measured"]} | {PAPERS[0]}
     absent = [paper for paper in PAPERS if paper not in measured]
+    nothing = [f"No rows of {' and '.join(absent)}."] if absent else []
     claims = [claim for claim in claims if paper_of(claim["source"]) in measured]
     counts = scoreboard((claim["source"], claim["verdict"]) for claim in claims)
     signs = "   ".join(f"{sign} {text}" for sign, text in zip(_signs(), _words(), strict=True))
     parts = [
         [*_wrapped(f"Profile {profile}. {totals((one['source'], one['verdict']) for one in claims)}", width)],
         [signs, *_columns([_line(*line) for line in counts], width)],
-        [*_wrapped(_undecided(claims, profile) + (f" No rows of {' and '.join(absent)}." if absent else ""), width)],
+        _wrapped(" ".join([_undecided(claims, profile), *nothing, *_cut(claims)]), width),
     ]
     if answers := _read(folder / "answers.csv", ("question", "answer", "text", "against"), needed=False):
         sentences = [f"- {one['question']} {one['answer']} {one['text']}" for one in _telling(answers)]
+        sentences = sentences if _prints(encoding) else [_plain(sentence) for sentence in sentences]  # some get longer
         parts.append([line for sentence in sentences for line in _wrapped(sentence, width, "  ")])
     if failed:
         names = ", ".join(failed[:4]) + (f" and {len(failed) - 4} more" if len(failed) > 4 else "")
@@ -79,9 +82,24 @@ def _undecided(claims: Sequence[dict[str, str]], profile: str) -> str:
     shown = sum(bool(claim["measured"]) for claim in left)
     if not left:
         return f"Profile {profile} leaves nothing undecided."
-    other = f"{shown} need profile paper's size, our number stands in the report" if shown else ""
-    missing = f"{len(left) - shown} lack rows" if shown < len(left) else ""
-    return f"Undecided in {profile}: {'; '.join(filter(None, [other, missing]))}."
+    elsewhere = sum(not claim["measured"] and claim["cuts"].startswith(WITHOUT) for claim in left)
+    lacking = len(left) - shown - elsewhere
+    reasons = [
+        f"{shown} need profile paper's size, our number stands in the report" if shown else "",
+        f"{elsewhere} are of what {profile} leaves out" if elsewhere else "",
+        f"{lacking} lack rows" if lacking else "",
+    ]
+    return f"Undecided in {profile}: {'; '.join(filter(None, reasons))}."
+
+
+def _cut(claims: Sequence[dict[str, str]]) -> list[str]:
+    """A sentence on how many stated settings are cut, by paper, in the claims that have numbers; none without any."""
+    cut: dict[str, set[str]] = {}
+    for claim in claims:
+        if claim["measured"]:
+            cut.setdefault(paper_of(claim["source"]), set()).update(parted(claim["cuts"]))
+    counts = ", ".join(f"{paper} {len(cut[paper])}" for paper in PAPERS if cut.get(paper))
+    return [f"Stated settings cut: {counts}; the report names them."] if counts else []
 
 
 def _telling(answers: Sequence[dict[str, str]]) -> list[dict[str, str]]:

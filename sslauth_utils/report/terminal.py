@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.cut_texts import parted
 
-COLUMNS = ("id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict")
-HEADING = ("claim", "paper", "measured [95 % interval]", "n", "verdict")
+COLUMNS = ("id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts")
+HEADING = ("claim", "paper", "measured [95 % interval]", "n", "verdict", "cut")
 TEXT = (0, 1, 4)  # the columns of the printed table that may wrap: claim, paper, verdict
 
 
 def claims_table(path: Path, width: int = 100) -> str:
     """The rows of a ``summary.csv``, a line a claim, aligned, long texts wrapped, within `width` characters.
 
-    Claims go by their id, so that the whole table can be seen at a glance; the report has the words.
+    Claims go by their id, so that the whole table can be seen at a glance; the report has the words. Beside each
+    verdict stands how many of the stated settings on which it hangs the profile cuts.
 
     Raises:
         UserError: the file lacks a column.
@@ -33,7 +35,7 @@ def _cells(row: dict[str, str]) -> tuple[str, ...]:
     measured = _short(row["measured"])
     if row["low"] or row["high"]:
         measured += f" [{_short(row['low'])}, {_short(row['high'])}]"
-    return row["id"], row["paper"], measured, _short(row["n"]), row["verdict"]
+    return row["id"], row["paper"], measured, _short(row["n"]), row["verdict"], str(len(parted(row["cuts"])) or "")
 
 
 def _short(text: str) -> str:

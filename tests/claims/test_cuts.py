@@ -1,6 +1,8 @@
 """Cuts: what a profile sets otherwise than stated is named for every claim that hangs on it, and nothing else is."""
 
+import itertools
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pandas as pd
 import pytest
@@ -9,25 +11,45 @@ import yaml
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import NOTEBOOKS, RESULTS
 from sslauth_utils.claims import cuts as cuts_module
-from sslauth_utils.claims.cuts import BREAK, all_needs, cuts_of, read_stated
+from sslauth_utils.claims.cut_texts import BREAK
+from sslauth_utils.claims.cuts import all_needs, cuts_of, read_stated, scenarios_of
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.rules import NOT_REPRODUCED
 from sslauth_utils.study import parameters
 from sslauth_utils.study.profiles import PRETRAIN, load_profile, profile_names, profile_of_rows
 
+ANY = "any scenario"
 CLAIMS = {claim["id"]: claim for claim in read_claims()}
 STATED = [(notebook, setting) for notebook, settings in read_stated().items() for setting in settings]
-SCENARIOS = ("cifar10", "imagenet")
 
 
-def test_stated_settings_are_parameters_of_their_notebooks_each_stated_once_for_a_scenario():
-    seen = set()
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def hanging(setting):
+    """Ids of the claims that a stated setting is for."""
+    patterns = setting.get("claims", ["*"])
+    return {name for name in CLAIMS if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def test_stated_settings_are_parameters_of_their_notebooks_in_every_profile():
     for notebook, setting in STATED:
-        known = parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb")
-        assert {setting["setting"], setting.get("unless", setting["setting"])} <= set(known)
-        for scenario in [setting["scenario"]] if "scenario" in setting else SCENARIOS:
-            assert (notebook, setting["setting"], scenario) not in seen
-            seen.add((notebook, setting["setting"], scenario))
+        names = {setting["setting"], setting.get("unless", setting["setting"])}
+        assert names <= set(parameters.defaults(NOTEBOOKS / f"{notebook}.ipynb"))
+        for profile in [profile for profile in map(load_profile, profile_names()) if notebook in profile.notebooks]:
+            scenarios = scenarios_of(profile, notebook)
+            assert scenarios, f"{profile.name} runs {notebook} for nothing"
+            for scenario in scenarios:
+                assert names <= set(profile.parameters(notebook, scenario)), f"{profile.name}, {scenario}"
+
+
+def test_a_setting_is_stated_once_for_a_claim_and_a_scenario():
+    for (notebook, one), (other_notebook, other) in itertools.combinations(STATED, 2):
+        if (notebook, one["setting"]) == (other_notebook, other["setting"]):
+            apart = {"scenario"} <= set(one) & set(other)
+            apart = apart and not set(listed(one["scenario"])) & set(listed(other["scenario"]))
+            assert apart or not hanging(one) & hanging(other), (notebook, one, other)
 
 
 def test_the_paper_s_profile_has_no_cuts():
@@ -42,14 +64,19 @@ def test_each_value_that_differs_is_named_for_each_claim_that_hangs_on_its_noteb
     monkeypatch.setattr(cuts_module, "read_stated", lambda: tagged)
     profile = load_profile(name)
     cuts, compared = cuts_of(profile), 0
-    for claim in [claim for claim in CLAIMS.values() if claim["notebook"] < "20"]:  # the others' papers: none yet
-        expected = set()
-        for scenario in set(profile.scenarios) & {claim["where"].get("scenario", scenario) for scenario in SCENARIOS}:
-            for notebook, setting in STATED:
-                if notebook in all_needs(claim["notebook"]) and setting.get("scenario", scenario) == scenario:
-                    ours = profile.parameters(notebook, scenario)[setting["setting"]]
-                    expected |= {f"{notebook} {setting['setting']}"} if ours != setting["is"] else set()
-        said = cuts(claim)
+    for claim in CLAIMS.values():
+        mine = [(notebook, setting) for notebook, setting in STATED
+                if notebook in all_needs(claim["notebook"]) and claim["id"] in hanging(setting)]  # fmt: skip
+        asked, said, expected = listed(claim["where"].get("scenario", ANY)), cuts(claim), set()
+        scenarios = [one for one in scenarios_of(profile, claim["notebook"]) if asked == [ANY] or one in asked]
+        for scenario, (notebook, setting) in itertools.product(scenarios, mine):
+            if scenario in listed(setting.get("scenario", scenario)):
+                ours = profile.parameters(notebook, scenario)[setting["setting"]]
+                good = [setting["is"], *setting.get("or", [])]
+                expected |= {f"{notebook} {setting['setting']}"} if ours not in good else set()
+        if not scenarios:
+            assert said == [f"without {' or '.join(asked)}"], claim["id"]
+            continue
         assert {cut.split(": ")[-1] for cut in said} == expected, claim["id"]
         compared += len(said)
     assert compared > 200
@@ -72,6 +99,14 @@ def test_cuts_are_said_with_both_values_and_with_the_scenario_that_alone_has_the
     assert not any("attack" in cut for cut in cuts["lite"]), "fine-tuning rests on no attack"
     imagenet = cuts_of(load_profile("lite"))(CLAIMS["fig5-order-imagenet"])
     assert "imagenet: images of 32 of 224 pixels" in imagenet and not any(cut.startswith("cifar10") for cut in imagenet)
+
+
+def test_a_claim_on_what_the_profile_leaves_out_has_that_one_cut():
+    assert cuts_of(load_profile("gpu"))(CLAIMS["fig5-order-imagenet"]) == ["without imagenet"]
+    for name in ("demo", "lite"):
+        cuts = cuts_of(load_profile(name))
+        assert cuts(CLAIMS["pairs-t2-dbi-gtsrb"]) == ["without gtsrb_vgg16"]
+        assert cuts(CLAIMS["deepauth-fig8-sgd"]) == ["without imagenet_resnet50 or photos"]
 
 
 def test_needs_are_followed_to_their_end():

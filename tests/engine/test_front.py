@@ -166,7 +166,7 @@ def test_profiles_come_by_size(monkeypatch, tmp_path):
     assert front.profiles() == ["smoke", "demo", "paper", "mine"]
 
 
-HEAD = "id,source,quantity,paper,measured,low,high,n,verdict\n"
+HEAD = "id,source,quantity,paper,measured,low,high,n,verdict,cuts\n"
 
 
 def test_claims_table_fits_the_width_and_loses_no_word(tmp_path):
@@ -174,13 +174,16 @@ def test_claims_table_fits_the_width_and_loses_no_word(tmp_path):
     said = "the tau of 0.995 lies above every honest change of every encoder that was ever enrolled by anybody"
     path.write_text(
         HEAD
-        + 'fig5-order,"Fig. 5, §5.3",words,99.997,99.99731,99.12354,100.0,200,reproduced\n'
-        + f"table3,Table 3,words,{said},12.3456,,,2000.0,not tested at this size\n"
+        + 'fig5-order,"Fig. 5, §5.3",words,99.997,99.99731,99.12354,100.0,200,reproduced,one; another\n'
+        + f"table3,Table 3,words,{said},12.3456,,,2000.0,not tested at this size,\n"
     )
     table = claims_table(path, 100)
     assert max(map(len, table.splitlines())) <= 100
     for word in (*said.split(), "fig5-order", "99.997", "99.9973", "[99.1235,", "100]", "200", "12.35", "2000", "size"):
         assert word in table.split()
+    [line] = [line for line in table.splitlines() if line.startswith("fig5-order")]
+    assert line.split()[-2:] == ["reproduced", "2"] and table.splitlines()[0].split()[-1] == "cut"
+    assert table.split()[-1] == "size", "none cut"
 
 
 def test_claims_table_without_a_column_is_an_error(tmp_path):

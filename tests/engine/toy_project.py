@@ -52,8 +52,8 @@ folder = Path(os.environ["SSLAUTH_RUN_DIR"])
 results = folder.parent
 rows = sorted(path.relative_to(results).as_posix() for path in results.glob("*/*/rows.csv"))
 (results / "summary.csv").write_text(
-    "id,source,quantity,paper,measured,low,high,n,verdict\\n"
-    f"C1,Fig. 5,runs with rows,4,{len(rows)},{len(rows)},{len(rows)},{len(rows)},reproduced\\n"
+    "id,source,quantity,paper,measured,low,high,n,verdict,cuts\\n"
+    f"C1,Fig. 5,runs with rows,4,{len(rows)},{len(rows)},{len(rows)},{len(rows)},reproduced,\\n"
 )
 figures = results.parent.parent / "figures" / profile
 figures.mkdir(parents=True, exist_ok=True)

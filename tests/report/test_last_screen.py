@@ -1,9 +1,12 @@
 """The end of a run: at most 35 lines of 100 columns, whatever came out."""
 
+import re
+
 import pytest
 from drawn import TAU
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.claims.cut_texts import parted
 from sslauth_utils.claims.questions import answer_questions, read_questions
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.claims.verifications import verifications
@@ -88,6 +91,19 @@ def test_every_paper_has_its_sentence_and_ours_are_counted_apart():
     assert section_of("ours; Sample pairs, §IV-A (no null)").key == "pairs-ours"
 
 
+def test_every_claim_that_is_undecided_has_one_reason_and_cuts_are_counted(reference, tmp_path):
+    summary = lay_out(reference, tmp_path)
+    said = " ".join(last_screen(tmp_path, reference.profile).split())
+    ours = summary["source"].str.startswith("ours")
+    mine = summary[(summary["verdict"] == NOT_TESTED) & ~ours & (summary["source"].map(paper_of) == "SSL-Auth")]
+    left_out = mine["cuts"].str.startswith("without ") & mine["measured"].isna()
+    reasons = [int(number) for number in re.findall(r"(\d+) (?:need profile|are of what|lack rows)", said)]
+    assert sum(reasons) == len(mine) and (left_out.sum() in reasons) == (reference.profile == "gpu")
+    measured = summary[summary["measured"].notna() & (summary["source"].map(paper_of) == "SSL-Auth")]
+    cuts = {cut for text in measured["cuts"] for cut in parted(text)}
+    assert len(cuts) > 5 and f"Stated settings cut: SSL-Auth {len(cuts)}; the report names them" in said
+
+
 def test_what_surprises_comes_first(lite, tmp_path):
     lay_out(lite, tmp_path)
     answers = (tmp_path / "answers.csv").read_text()
@@ -101,7 +117,7 @@ def test_without_answers_or_a_column_it_still_says_what_it_can(lite, tmp_path):
     lay_out(lite, tmp_path)
     (tmp_path / "answers.csv").unlink()
     assert "Fig. 4 " in last_screen(tmp_path, "lite") and "\n- " not in last_screen(tmp_path, "lite")
-    (tmp_path / "summary.csv").write_text("source,verdict\n")
+    (tmp_path / "summary.csv").write_text("source,verdict,cuts\n")
     with pytest.raises(UserError, match="lacks the column 'measured'"):
         last_screen(tmp_path, "lite")
 
