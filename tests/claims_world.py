@@ -301,7 +301,7 @@ def _protected():
     for (network, rate), values in DEEPAUTH_TABLE_1.items():
         for quantity, value in zip(("success", "epochs", "unchanged", "C2W", "W2C", "W2W"), values, strict=True):
             of_models(network, "DeepAuth", rate, quantity, value / (1 if quantity == "epochs" else 100))
-        of_models(network, "DeepAuth", rate, "others changed", 0.02)
+        of_models(network, "DeepAuth", rate, "others changed", 0.05 if network == NETWORKS[0] else 0.02)
     for rate, (success, epochs, change) in DEEPAUTH_TABLE_3.items():
         values = {"success": success / 100, "epochs": epochs, "C2W": 0.03, "W2C": 0.03 - change / 100}
         for quantity, value in values.items():

@@ -2,7 +2,7 @@
 
 import functools
 
-from printed_pairs import MODELS, TABLE_V, TUNING, cells
+from printed_pairs import GRID, MODELS, TABLE_I, TABLE_V, TUNING, cells
 
 SEEDS, KEYS = (0, 1), 100
 NULL = [("repeated run", ""), ("batch size", "7"), ("oneDNN off", "")]
@@ -34,16 +34,18 @@ def paired():
             own = about | {"method": method}
             for tamper, strength in NULL:
                 rows += of_samples(0, **own, kind="run", tamper=tamper, strength=strength)
-            asked = [("backdoor", 1e-5), ("8-bit weights", "a layer"), ("pruning", 0.001), (f"{TUNING} 0", 1)]
+            asked = [("backdoor", 1e-5), ("8-bit weights", GRID), ("pruning", 0.001), (f"{TUNING} 0", 1)]
             asked += [("fine-tuning sgd frozen 1e-09", 1)]
             asked += [(f"{TUNING} {rate:g}", 1) for rate in (10.0**-nth for nth in range(3, 11))]
             for tamper, strength in asked:
-                known = shares.get((model, method, tamper, strength if tamper == "backdoor" else None), {})
+                known = shares.get((model, method, tamper, None if tamper.startswith(TUNING) else strength), {})
                 share, first = known.get("detected", _unprinted(method, tamper)), known.get("first_detected", 40)
                 if method == "pairs 1e-06" and not known:
                     first = 70
                 rows += of_samples(share, min(first, share), **own, kind="tamper", tamper=tamper, strength=strength)
         for seed in SEEDS:
+            still.append(about | {"seed": seed, "tamper": "none", "strength": 0, "quantity": "accuracy",
+                                  "value": TABLE_I[data] / 100, "n": 10_000})  # fmt: skip
             still.append(about | {"seed": seed, "tamper": "another user", "strength": 0, "quantity": "still pairs",
                                   "value": 0.0, "n": KEYS})  # fmt: skip
             for name, value in zip(("DBI", "AID", "pairs"), TABLE_V[data], strict=True):
@@ -54,7 +56,7 @@ def paired():
 
 def _unprinted(method, tamper):
     """What the paper does not print, but says or we ask."""
-    if tamper == f"{TUNING} 0":
+    if tamper == f"{TUNING} 0" or (method == "validation" and tamper.endswith("1e-09")):
         return 0
     of = {"variance": 30, "AID as released": 60, "pairs, variance only 1e-06": 60, "pairs, no stage 1 1e-06": 60}
     return of.get(method, 5 if method in SINGLES else 98)
@@ -73,8 +75,12 @@ def worsened(claim, rows, ours):
         return _set(rows, ours & (rows["key"] < 5), 1)
     if measure == "above_false_alarms":
         return _set(rows, ours & (rows["kind"] == "tamper"), int("below" in rule))
+    if measure == "gap_to_tamper":
+        return _set(rows, ours & (rows["tamper"] != claim["versus"]), int("below" in rule))
     if "versus" in claim:
-        return _set(rows, ours & (rows["method"] != claim["versus"]), 0)
+        return _set(rows, ours & (rows["method"] != claim["versus"]), int("at_most" in rule))
+    if "at_most" in rule:
+        return _set(rows, ours, 1)
     return _set(rows, ours, int(isinstance(claim["paper"], int | float) and claim["paper"] < 50))
 
 

@@ -14,13 +14,21 @@ from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.claims.contrast import Incomplete, Measured
 from sslauth_utils.claims.cuts import cuts_in_words
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.measures import MEASURES
+from sslauth_utils.claims.measures import ACROSS, MEASURES
 from sslauth_utils.claims.rules import ENOUGH_SEEDS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds
 from sslauth_utils.claims.statistics import UnequalKeys
 from sslauth_utils.claims.tolerance import matched_tolerances
 from sslauth_utils.study.rows import load_rows, select
 
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts"]
+
+
+def rows_of(claim: dict[str, Any], rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a claim asks for; a strength in words (of 8-bit weights, say) is taken as it stands in them."""
+    where = dict(claim["where"])
+    if isinstance(where.get("strength"), str):
+        rows = rows[rows["strength"] == where.pop("strength")]
+    return select(rows, where)
 
 
 class Results:
@@ -49,12 +57,15 @@ class Results:
         all seeds together and with every seed by itself.
         """
         rows = self._rows(claim["notebook"], claim.get("table", "rows"))
-        rows = None if rows is None else select(rows, claim["where"])
+        rows = None if rows is None else rows_of(claim, rows)
         if rows is None or rows.empty:
             return None
         parts = [rows]
         if {"below", "above", "between"} & set(claim["rule"]) and 1 < rows["seed"].nunique() < ENOUGH_SEEDS:
-            parts += [part for _, part in rows.groupby("seed")]
+            alone = [part for _, part in rows.groupby("seed")]
+            if claim["measure"] in ACROSS:  # a seed that only one of the networks has compares nothing
+                alone = [part for part in alone if part["scenario"].nunique() == rows["scenario"].nunique()]
+            parts += alone
         try:
             found = [MEASURES[claim["measure"]](part, self.tau, claim | {"tolerances": self._tolerances})
                      for part in parts]  # fmt: skip

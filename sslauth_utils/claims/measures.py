@@ -40,3 +40,5 @@ COMPARES = {
     "kappa_ratio": "scheme", "generator_gap": "scheme",
     "setting_kappa_ratio": "keys", "setting_success_gap": "keys",
 }  # fmt: skip
+#: measures that set networks against each other, each of which has seeds of its own
+ACROSS = {"accepted_gap", "models_gap"}

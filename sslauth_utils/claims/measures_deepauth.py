@@ -41,6 +41,23 @@ def models_change(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     return _mean(100 * (last - first))
 
 
+def models_least(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """The least of a share over protected models and trials, in per cent; n counts them. It has no interval."""
+    least = 100 * float(rows["value"].min())
+    return least, least, least, len(rows)
+
+
+def models_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """Mean of a share in the second half of the networks that `where` lists minus in the first, in points.
+
+    Low and high are those of a normal difference of means; n counts the second side's models.
+    """
+    first, second = (100 * part["value"].to_numpy(float) for part in _sides(rows, claim))
+    half = 1.96 * np.sqrt(sum(side.var(ddof=1) / len(side) if len(side) > 1 else 0.0 for side in (first, second)))
+    gap = float(second.mean() - first.mean())
+    return gap, gap - half, gap + half, len(second)
+
+
 def accepted_share(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """Share of verifications accepted at the tolerance `versus`, %, with an exact interval; n counts verifications."""
     return share_of(accepted(verifications(rows), claim["versus"]))
@@ -59,14 +76,19 @@ def accepted_gap(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
     Low and high are those of a normal difference of shares; n counts the second side's verifications.
     """
-    names = claim["where"]["scenario"]
-    sides = names[: len(names) // 2], names[len(names) // 2 :]
-    parts = [verifications(select(rows, {"scenario": list(side)})) for side in sides]
-    if any(part.empty for part in parts):
-        raise Incomplete
+    parts = [verifications(part) for part in _sides(rows, claim)]
     p, q = (accepted(part, claim["versus"]).mean() for part in parts)
     half = 1.96 * np.sqrt(sum(share * (1 - share) / len(part) for share, part in zip((p, q), parts, strict=True)))
     return 100 * (q - p), 100 * (q - p - half), 100 * (q - p + half), len(parts[1])
+
+
+def _sides(rows: pd.DataFrame, claim: dict) -> list[pd.DataFrame]:
+    """The rows of the first and of the second half of the networks that `where` lists."""
+    names = claim["where"]["scenario"]
+    parts = [select(rows, {"scenario": half}) for half in (names[: len(names) // 2], names[len(names) // 2 :])]
+    if any(part.empty for part in parts):
+        raise Incomplete
+    return parts
 
 
 def _mean(values: np.ndarray) -> Measured:
@@ -78,5 +100,6 @@ def _mean(values: np.ndarray) -> Measured:
 
 
 MEASURES = (
-    models_mean, models_percent, accuracy_balance, models_change, accepted_share, accepted_over_chance, accepted_gap,
+    models_mean, models_percent, accuracy_balance, models_change, models_least, models_gap, accepted_share,
+    accepted_over_chance, accepted_gap,
 )  # fmt: skip

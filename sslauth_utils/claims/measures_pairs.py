@@ -46,6 +46,14 @@ def gap_to_random_pairs(rows: pd.DataFrame, tau: float, claim: dict) -> Measured
     return _gap(rows, claim, "either", _random_pair)
 
 
+def gap_to_tamper(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
+    """A method's rate under one tamper minus that under the tamper in ``versus``, in points."""
+    others = rows["tamper"] == claim["versus"]
+    if not others.any() or others.all():
+        raise Incomplete
+    return _contrast(counts(rows[~others]), counts(rows[others]), "either", _single)
+
+
 def above_false_alarms(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
     """A tamper's rate minus the model's worst false alarm when it is only run otherwise, in points."""
     tampered = rows[rows["kind"] == "tamper"]
@@ -131,5 +139,5 @@ def _measured(value: float, draws: np.ndarray, n: int) -> Measured:
 
 MEASURES = (
     detected, first_detected, random_pairs_detected, detected_gap, first_detected_gap, gap_to_random_pairs,
-    above_false_alarms, false_alarm_rate, cost_ratio,
+    gap_to_tamper, above_false_alarms, false_alarm_rate, cost_ratio,
 )  # fmt: skip

@@ -17,7 +17,7 @@ _SHADES = dict(zip(TOLERANCES, ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#D5
 
 
 #: Table 4: change of the accuracy by other methods, points, as the paper prints them
-_OTHER_METHODS = {"Adi et al.": "~0.3", "Uchida et al.": "~0.3", "Rouhani et al.": "~0.5",
+OTHER_METHODS = {"Adi et al.": "~0.3", "Uchida et al.": "~0.3", "Rouhani et al.": "~0.5",
                   "Le Merrer et al.": "~0.2 (MNIST)", "DeepAuth": "< 0.1"}  # fmt: skip
 
 
@@ -64,8 +64,8 @@ def all_tables(rows: pd.DataFrame, measures: pd.DataFrame) -> list[tuple[str, st
     changes = (effect["C2W"] - effect["W2C"]).abs().round(2).map("{:g}".format)
     of_methods = effect["scheme"] + ", " + effect["network"] + ", " + effect["learning rate"]
     fidelity = pd.DataFrame(
-        {"method": [f"{name} (paper)" for name in _OTHER_METHODS] + of_methods.tolist(),
-         "change of the accuracy, points": [*_OTHER_METHODS.values(), *changes]}
+        {"method": [f"{name} (paper)" for name in OTHER_METHODS] + of_methods.tolist(),
+         "change of the accuracy, points": [*OTHER_METHODS.values(), *changes]}
     )  # fmt: skip
     return [
         ("DeepAuth: effectiveness (Tables 1 and 3)", "Means over protected models, in per cent but for the epochs. "

@@ -4,23 +4,57 @@ import numpy as np
 import pandas as pd
 import pytest
 from pairs_world import of_samples
-from printed_pairs import MODELS, TABLE_II, TABLE_III, TABLE_V, cells
+from printed_pairs import MODELS, TABLE_I, TABLE_II, TABLE_III, TABLE_V, cells
 
 from sslauth_utils.claims import measures_pairs, pair_rates
 from sslauth_utils.claims.contrast import Incomplete
+from sslauth_utils.claims.cuts import scenarios_of
 from sslauth_utils.claims.families import read_claims
+from sslauth_utils.claims.judge import rows_of
+from sslauth_utils.study.profiles import load_profile, profile_names
 
 CLAIMS = [claim for claim in read_claims() if claim["notebook"] in ("20_sensitive_samples", "21_sample_pairing")]
 PRINTED = [claim for claim in CLAIMS if isinstance(claim["paper"], int | float)]
 
 
 def test_every_printed_rate_has_its_claim_and_no_claim_has_another():
-    rates = [claim for claim in PRINTED if claim["measure"] != "cost_ratio"]
+    rates = [claim for claim in PRINTED if claim["measure"] not in ("cost_ratio", "share")]
     stated = {
         (where["scenario"], where["method"], where["tamper"], where.get("strength"), claim["measure"], claim["paper"],
          claim["source"].removeprefix("Sample pairs, ")) for claim in rates for where in [claim["where"]]
     }  # fmt: skip
     assert stated == set(cells()) and len(rates) == len(cells())
+
+
+def test_the_classifiers_accuracies_are_table_i_s():
+    found = {claim["where"]["scenario"]: claim["paper"] for claim in PRINTED if claim["measure"] == "share"}
+    assert found == {MODELS[data][0]: accuracy for data, accuracy in TABLE_I.items()}
+
+
+def test_every_classifier_of_every_profile_is_asked_at_its_own_step():
+    """So that an order holds a new one as well; VGG16 has 1e-4, the others 1e-6 (§IV-A)."""
+    asked = {}
+    for claim in CLAIMS:
+        if claim["id"].startswith("pairs-fig3-smallest"):
+            asked |= dict.fromkeys(claim["where"]["scenario"], claim["where"]["method"])
+    for name in profile_names():
+        profile = load_profile(name)
+        for model in scenarios_of(profile, "21_sample_pairing"):
+            wanted = "pairs 0.0001" if profile.models[model]["arch"] == "vgg16" else "pairs 1e-06"
+            assert asked[model] == wanted, f"{model} of {name}"
+
+
+def test_orders_are_judged_at_the_paper_s_backdoor_and_one_grid_of_weights():
+    for claim in CLAIMS:
+        wanted = {"backdoor": 1e-5, "8-bit weights": "a layer"}.get(str(claim["where"].get("tamper")))
+        assert wanted is None or claim["where"]["strength"] == wanted, claim["id"]
+
+
+def test_a_strength_in_words_is_taken_as_it_stands():
+    rows = pd.DataFrame({"tamper": ["8-bit weights"] * 2 + ["pruning"], "strength": ["a layer", "a channel", "0.1"]})
+    [found] = rows_of({"where": {"tamper": "8-bit weights", "strength": "a layer"}}, rows)["strength"]
+    assert found == "a layer"
+    assert rows_of({"where": {"strength": 0.1}}, rows)["tamper"].tolist() == ["pruning"]
 
 
 def test_the_ratios_of_seconds_follow_from_table_v():
@@ -47,7 +81,7 @@ def test_printed_numbers_are_decided_by_the_paper_s_models_only():
 # --- measures ---------------------------------------------------------------------------------------------------------
 
 
-def rows_of(*parts):
+def together(*parts):
     return pd.DataFrame([row for part in parts for row in part])
 
 
@@ -55,7 +89,7 @@ ABOUT = {"scenario": "m", "kind": "tamper", "tamper": "t", "strength": 1}
 
 
 def test_a_pair_detects_by_either_image_and_a_single_image_by_itself():
-    rows = rows_of(of_samples(60, 25, method="pairs 1e-06", **ABOUT))
+    rows = together(of_samples(60, 25, method="pairs 1e-06", **ABOUT))
     assert measures_pairs.detected(rows, 0, {})[0] == pytest.approx(60)
     assert measures_pairs.first_detected(rows, 0, {})[0] == pytest.approx(25)
     _, low, high, n = measures_pairs.detected(rows, 0, {})
@@ -63,7 +97,7 @@ def test_a_pair_detects_by_either_image_and_a_single_image_by_itself():
 
 
 def test_random_pairs_are_counted_over_all_pairings_within_a_model():
-    rows = rows_of(of_samples(30, method="DBI", **ABOUT))
+    rows = together(of_samples(30, method="DBI", **ABOUT))
     wanted = 100 * (1 - 70 * 69 / (100 * 99))
     assert measures_pairs.random_pairs_detected(rows, 0, {})[0] == pytest.approx(wanted)
     [rate] = set(pair_rates.rates(rows)["random pair"].round(9))
@@ -71,13 +105,13 @@ def test_random_pairs_are_counted_over_all_pairings_within_a_model():
 
 
 def test_nothing_detected_leaves_room_above_zero():
-    rows = rows_of(of_samples(0, method="DBI", **ABOUT))
+    rows = together(of_samples(0, method="DBI", **ABOUT))
     measured, low, high, _ = measures_pairs.detected(rows, 0, {})
     assert measured == 0 == low and 0.5 < high < 5
 
 
 def test_gaps_compare_with_single_images_or_with_random_pairs():
-    rows = rows_of(of_samples(80, 50, method="pairs 1e-06", **ABOUT), of_samples(30, method="DBI", **ABOUT))
+    rows = together(of_samples(80, 50, method="pairs 1e-06", **ABOUT), of_samples(30, method="DBI", **ABOUT))
     claim = {"versus": "DBI"}
     assert measures_pairs.detected_gap(rows, 0, claim)[0] == pytest.approx(50)
     assert measures_pairs.first_detected_gap(rows, 0, claim)[0] == pytest.approx(20)
@@ -87,11 +121,18 @@ def test_gaps_compare_with_single_images_or_with_random_pairs():
         measures_pairs.detected_gap(rows, 0, {"versus": "AID"})
 
 
+def test_two_tampers_are_compared_by_one_method():
+    rows = together(of_samples(20, method="DBI", **ABOUT), of_samples(30, method="DBI", **ABOUT | {"tamper": "u"}))
+    assert measures_pairs.gap_to_tamper(rows, 0, {"versus": "u"})[0] == pytest.approx(-10)
+    with pytest.raises(Incomplete):
+        measures_pairs.gap_to_tamper(rows, 0, {"versus": "v"})
+
+
 def test_a_tamper_counts_above_the_worst_way_of_running_the_untouched_model():
     null = [of_samples(share, method="pairs 1e-06", scenario="m", kind="run", tamper=name, strength="")
             for name, share in (("threads", 1), ("oneDNN off", 12))]  # fmt: skip
     cast = of_samples(90, method="pairs 1e-06", scenario="m", kind="cast", tamper="weights stored as", strength="x")
-    rows = rows_of(of_samples(80, method="pairs 1e-06", **ABOUT), *null, cast)
+    rows = together(of_samples(80, method="pairs 1e-06", **ABOUT), *null, cast)
     assert measures_pairs.false_alarm_rate(rows, 0, {})[0] == pytest.approx(12)
     assert measures_pairs.above_false_alarms(rows, 0, {})[0] == pytest.approx(68)
     assert pair_rates.false_alarms(rows)["pairs 1e-06"] == pytest.approx(12)
@@ -116,6 +157,6 @@ def test_models_and_not_samples_are_replicates():
     parts = []
     for seed, share in ((0, 20), (1, 80)):
         parts.append([row for row in of_samples(share, method="DBI", **ABOUT) if row["seed"] == seed])
-    measured, low, high, _ = measures_pairs.detected(rows_of(*parts), 0, {})
+    measured, low, high, _ = measures_pairs.detected(together(*parts), 0, {})
     assert measured == pytest.approx(50) and low < 25 and high > 75
     assert np.isfinite([low, high]).all()

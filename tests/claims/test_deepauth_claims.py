@@ -2,11 +2,13 @@
 
 import pandas as pd
 import pytest
-from printed_deepauth import TABLE_1, TABLE_2, TABLE_3, TOLERANCES
+from printed_deepauth import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TOLERANCES
 
 from sslauth_utils.claims import signatures
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.measures import MEASURES
+from sslauth_utils.claims.judge import Results
+from sslauth_utils.claims.measures import ACROSS, MEASURES
+from sslauth_utils.report.figures_deepauth import OTHER_METHODS
 from sslauth_utils.schemes.deepauth import chance_match
 
 CLAIMS = [claim for claim in read_claims() if claim["id"].startswith("deepauth-")]
@@ -37,6 +39,19 @@ def test_every_number_of_tables_1_to_3_has_its_claim_and_no_claim_has_another():
             source = claim["source"].removeprefix("DeepAuth, ")
             found.add((f"{source} {where['scenario'][0]}", key, quantity, claim["paper"]))
     assert found == wanted and len(wanted) == 24 + 10 + 6
+
+
+def test_table_4_s_other_methods_are_shown_as_printed():
+    shown = {method.split(" (")[0]: change.split(" (")[0] for method, change in OTHER_METHODS.items()}
+    assert shown == TABLE_4
+
+
+def test_a_bound_is_asked_of_each_rate():
+    """Not of a mean over rates: "always less than 0.1%", "about 10 to 150 epochs"."""
+    for start in ("deepauth-accuracy-", "deepauth-epochs-"):
+        found = [claim["where"] for claim in CLAIMS if claim["id"].startswith(start)]
+        asked = {(where["scenario"][0], where["strength"]) for where in found}
+        assert asked == set(TABLE_1) and len(found) == len(TABLE_1)
 
 
 def test_only_a_role_s_own_networks_play_it():
@@ -111,3 +126,28 @@ def test_a_change_is_taken_from_the_first_to_the_last_strength_model_by_model():
              models(unchanged=[0.4, 0.6]).assign(strength=10)]  # fmt: skip
     found = measure("models_change", pd.concat(lines))
     assert found[0] == pytest.approx(-35) and found[3] == 2
+
+
+def test_the_least_of_all_trials_is_the_least():
+    assert measure("models_least", models(attack_success=[0.97, 0.99, 0.91])) == pytest.approx((91, 91, 91, 3))
+
+
+def test_two_networks_means_are_subtracted():
+    both = pd.concat([models(moved=[0.1, 0.2]), models(moved=[0.05]).assign(scenario="cifar10_vgg16")])
+    names = ["mnist_lenet5", "digits", "cifar10_vgg16", "shapes"]
+    found = measure("models_gap", both, where={"scenario": names})
+    assert found[0] == pytest.approx(-10) and found[1] < -10 < found[2] and found[3] == 1
+
+
+def test_networks_with_seeds_of_their_own_are_compared_all_the_same(monkeypatch):
+    """Seed 1 is MNIST's alone: it compares nothing, and must not leave the claim untested."""
+    [claim] = [claim for claim in CLAIMS if claim["id"] == "deepauth-table2-order"]
+    assert claim["measure"] in ACROSS
+    table = pd.concat([rows([0] * 40, tamper="backdoor", seed=seed) for seed in (0, 1)]
+                      + [rows([10] * 40, tamper="backdoor", scenario="cifar10_vgg16")])  # fmt: skip
+    results = Results("lite", 0.995)
+    monkeypatch.setattr(results, "_rows", lambda notebook, kind: table)
+    found, met = results.judge(claim)
+    assert found[0] == -100 and met
+    table.loc[(table["seed"] == 0) & (table["scenario"] == "mnist_lenet5"), "similarity"] = 0.0  # seed 0 alone: alike
+    assert not results.judge(claim)[1]
