@@ -15,3 +15,24 @@ TABLE_3 = {1e-6: (100, 78.55, 1.57), 5e-7: (100, 131.33, 0.92)}
 #: Table 4: method to change of the accuracy; Le Merrer et al.'s is of MNIST
 TABLE_4 = {"Adi et al.": "~0.3", "Uchida et al.": "~0.3", "Rouhani et al.": "~0.5", "Le Merrer et al.": "~0.2",
            "DeepAuth": "< 0.1"}  # fmt: skip
+#: the sentences that state settings; formulas as plain text
+SENTENCES = """
+start collecting the newly perturbed adversarial examples as key samples, only after 90% of seed inputs in a
+batch had already achieved misclassification.
+
+We use ε_l = 0.0005 in our experiments.
+
+We use 0.0005, 0.002, 0.02 for MNIST, CIFAR10, and ImageNet, respectively.
+
+We leverage LeNet5 for MNIST, VGG16 for CIFAR10, and ResNet50 for ImageNet.
+
+Table 1 summarizes the performance with different learning rates of the embedding process, including success
+rate (Succ) and prediction changes. We perform the proposed methodology to generate 1024 uniquely protected
+models. We select 10 key samples for each signature embedding.
+
+The results are shown in Figure 5, where the learning rate is 1e-4.
+
+The retraining process is performed on the original training data.
+
+We simulate 1,000 trials
+"""

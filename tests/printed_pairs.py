@@ -59,6 +59,26 @@ COLUMNS_IV = [*COLUMNS[:5], ("theirs", "first_detected"), ("theirs", "detected")
 GRID = "a layer"  # the reading of Table IV: one grid of weights a layer
 TUNING = "fine-tuning sgd train"  # the reading of Table III that its numbers are compared with
 
+#: the sentences of §IV that state settings, and the caption of Table V
+SENTENCES = """
+The information about the models and dataset settings used in our study, implemented using PyTorch, can be found
+in Table I.
+
+Throughout subsequent model adjustments, we consistently use 150 as the numerical base.
+
+In our method, the learning rate is set at 1e-3 during stage 1, while in stage 2, it is 1e-4 for the VGG16 model
+and 1e-6 for others. For the AID [9] method, a learning rate of 1e-1 is used on VGG16, while a rate of 1e-3 is
+employed for other cases and for DBI [10].
+
+Our approach, along with other methodologies, employs a maximum iteration count of 10,000.
+
+In our approach to backdoor attacks, we chose to implant 10 samples with markers and designated labels into the
+model, training them alongside normal samples (all using a learning rate of 1e-5) until the network completely
+recognized the intended backdoor as per the specified label.
+
+Time required for 1000 iteration rounds per Method’s Core Optimization Function.
+"""
+
 
 def cells():
     """(model, method, tamper, strength, measure, number, table) of every rate of Tables II to IV."""
