@@ -141,9 +141,9 @@ def make_keys(classifier: nn.Module, seeds: Tensor, truth: Tensor, validation: T
 def cross_boundary(classifier: nn.Module, images: Tensor, truth: Tensor, settings: KeySettings) -> KeySet:
     """The walk: PGD from each image until its class changes, and one step further.
 
-    "We use projected gradient descent (PGD) to perturb the input iteratively." The loss is the cross entropy of the
+    "we use projected gradient descent (PGD …) to perturb the input iteratively." The loss is the cross entropy of the
     true class, taken as log of (1 - p) / p, whose gradient points the same way and does not vanish where float32 has
-    p = 1. Projected on [0, 1] alone: "instead of constraining the distance" the keys shall be far.
+    p = 1. Projected on [0, 1] alone: "instead of constraining the ℓp distance" the keys shall be far.
 
     Args:
         images: float (N, 3, H, W) in [0, 1], all of class `truth`, int64 (N,).
@@ -197,7 +197,7 @@ def _lead_in_odds(scores: Tensor, truth: Tensor) -> Tensor:
 def collected(walk: KeySet, of: int, settings: KeySettings) -> Tensor:
     """Which of the seeds that crossed are candidates, bool (N,).
 
-    "We start collecting the newly perturbed adversarial examples as key samples, only after 90 % of seed inputs in a
+    "We start collecting the newly perturbed adversarial examples as key samples, only after 90% of seed inputs in a
     batch had already achieved misclassification." Those with the same step as the one that makes the 90 % full do not
     count as later. That can leave too few classes to match; the other rule takes the half with the largest sum of the
     ranks of distance and leverage.
@@ -218,7 +218,7 @@ def collected(walk: KeySet, of: int, settings: KeySettings) -> Tensor:
 def leverage(features: Tensor, of_data: Tensor, mu: float) -> Tensor:
     """Eq. 2: sqrt(H^T A^-1 H) with A = mu I + the sum of H H^T over natural data.
 
-    "A large score indicates that similar inputs were not observed before by the model."
+    "a large score of ‖H_l(x')‖_A indicates that similar inputs were not observed before by the model".
 
     Args:
         features: of key samples, (N, D).
