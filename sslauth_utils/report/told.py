@@ -1,0 +1,229 @@
+"""What README.md and docs/results.md tell of a run beside its summary: numbers of its rows, by name.
+
+Each function has those of a paragraph or of a row of a table. The texts say with how many digits
+(``docs/source``, `documents`).
+"""
+
+from fnmatch import fnmatch
+from types import SimpleNamespace
+
+import pandas as pd
+
+from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
+from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
+from sslauth_utils.report.answers import NEAR
+from sslauth_utils.report.reference_run import Number, ReferenceRun
+from sslauth_utils.study.rows import select
+
+BOTH = ["DCmp", "Trans"]
+WORKS = 95  # attack success, %, that the paper says of its attacks
+CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
+
+
+def counts(run: ReferenceRun) -> SimpleNamespace:
+    """Claims by verdict: the paper's and ours; findings' tests that were written before their rows."""
+    verdicts, tests = run.papers["verdict"], run.findings[run.findings["finding"] != UNEXPLAINED]
+    held, missed = (int((verdicts == verdict).sum()) for verdict in (REPRODUCED, NOT_REPRODUCED))
+    ours = int((run.summary["verdict"] != NOT_TESTED).sum()) - held - missed
+    before = int((tests["written"] == BEFORE).sum())
+    return SimpleNamespace(papers=len(verdicts), held=held, missed=missed, ours=ours, before=before)
+
+
+def accuracies(run: ReferenceRun, scenario: str) -> list[float]:
+    """kNN accuracies of the committed encoders, %, seed by seed."""
+    return [100 * facts["knn_accuracy"] for facts in run.encoders(scenario)]
+
+
+def by_seed(run: ReferenceRun, pattern: str) -> list[list[Number]]:
+    """For every seed what its rows alone measure for the claims whose ids fit."""
+    names = [name for name in run.summary.index if fnmatch(name, pattern)]
+    return [list(numbers) for numbers in zip(*map(run.alone, names), strict=True)]
+
+
+def held(numbers: list[Number]) -> int:
+    """How many of these claims held."""
+    return sum(number.verdict == REPRODUCED for number in numbers)
+
+
+def not_run(run: ReferenceRun) -> list[str]:
+    """Numbers of the notebooks on SSL-Auth's encoders of which the run has no rows, though its profile has them."""
+    tables = [name for name in run.settings if name[:2] not in ("00", "90")]
+    return [name[:2] for name in tables if not run.has(name)]
+
+
+def pruned(run: ReferenceRun, scheme: str) -> list[Number]:
+    """Keys that pass at 10 % pruning, %, of the encoders of either scenario, CIFAR-10's first."""
+    where = {"tamper": "pruning", "strength": 0.1, "scheme": scheme}
+    scenarios = sorted(run.rows("05_pruning")["scenario"].unique())
+    return [run.measure("auth_success", "05_pruning", where | {"scenario": scenario}) for scenario in scenarios]
+
+
+def backdoors(run: ReferenceRun) -> SimpleNamespace:
+    """Of the plain backdoors, by encoder: success, cost in points, and what a clean encoder answers to the trigger."""
+    success, cost, clean, images = {}, {}, {}, {}
+    for task in ("stl10", "gtsrb", "svhn"):
+        where = {"tamper": f"backdoor {task}"}
+        success[task] = run.each("share", "06_backdoor", where | {"quantity": "attack success"}, "measures")
+        clean[task] = run.each("share", "06_backdoor", where | {"quantity": "ASR-B"}, "measures")
+        cost[task] = [gap.turned for gap in run.each("accuracy_gap", "06_backdoor", where, "measures")]
+        images[task] = cost[task][0].n
+    both = success["stl10"] + success["gtsrb"]
+    return SimpleNamespace(
+        success=success, cost=cost, clean=clean, images=images,
+        worked=[number for number in both if number.measured >= WORKS],
+        failed=[number for number in success["stl10"] if number.measured < WORKS],
+    )  # fmt: skip
+
+
+def continued_simclr(run: ReferenceRun, epoch: int) -> list[Number]:
+    """Keys that pass DCmp after so many epochs of continued SimCLR, %, by encoder."""
+    where = {"tamper": "fine-tuning simclr 0.0001", "scheme": "DCmp", "strength": epoch}
+    return run.each("auth_success", "04_fine_tuning", where)
+
+
+def rises(run: ReferenceRun, seed: int) -> int:
+    """At how many rates from 10 % on the agreement of the CIFAR-10 encoder's keys is higher than at the one before."""
+    found = 0
+    for notebook, where in (("05_pruning", {}), ("09_key_distribution", {"keys": "id"})):
+        where = where | {"scenario": "cifar10", "seed": seed, "scheme": "DCmp", "tamper": "pruning"}
+        rows = select(run.rows(notebook), where)
+        means = rows[rows["strength"] >= 0.1 - 1e-9].groupby("strength")["similarity"].mean().sort_index()
+        found += int((means.diff() > 0).sum())
+    return found
+
+
+def hashed_casts(run: ReferenceRun) -> list[float]:
+    """What SHA-256 says of honest 16-bit casts of the weights: 1 for the same, 0 for another; each value once."""
+    rows = select(run.rows("03_verify_intact"), {"tamper": "weights stored as", "scheme": "SHA-256"})
+    return sorted(rows["similarity"].astype(float).unique())
+
+
+def by_weight(run: ReferenceRun) -> SimpleNamespace:
+    """The ImageNet encoder's disguise by its weight λ: keys that pass DCmp, and attack success, %."""
+    where = {"scenario": "imagenet", "tamper": "disguised stl10"}
+    strengths = sorted(select(run.rows("07_imitation"), where)["strength"].unique())
+    success = {"quantity": "attack success"}
+    return SimpleNamespace(
+        weights=strengths,
+        passed=[run.measure("auth_success", "07_imitation", where | {"scheme": "DCmp", "strength": strength})
+                for strength in strengths],
+        attack=[run.measure("share", "07_imitation", where | success | {"strength": strength}, "measures")
+                for strength in strengths],
+    )  # fmt: skip
+
+
+def form_kappas(run: ReferenceRun, form: str) -> list[Number]:
+    """κ of the disguise after a map to vectors ("linear", "format", "mlp"), by its dimensions and encoder."""
+    names = [f"{form} {size}" for size in run.settings["11_transformation"]["dimensions"]]
+    wheres = [{"tamper": "disguised stl10", "scheme": ["DCmp", name]} for name in names]
+    found = [run.each("form_kappa", "11_transformation", where, versus=where["scheme"][1]) for where in wheres]
+    return [number for numbers in found for number in numbers]
+
+
+def kappas(run: ReferenceRun) -> SimpleNamespace:
+    """κ by encoder: honest rounding to two decimals, pruning by at most 10 %, disguise, and plain backdoors."""
+    rates = [rate for rate in run.settings["05_pruning"]["rates"] if rate <= CLOSE["pruning"]]
+    two_decimals = {"tamper": "rounding", "strength": 2}
+    asked = {
+        "rounding": ("08_precision_loss", [two_decimals | {"keys": keys} for keys in ("ood", "id")]),
+        "pruning": ("05_pruning", [{"tamper": "pruning", "strength": rate} for rate in rates]),
+        "disguise": ("07_imitation", [{"tamper": "disguised stl10", "strength": CLOSE["disguise"]}]),
+        "backdoor": ("06_backdoor", [{"tamper": f"backdoor {task}"} for task in ("stl10", "gtsrb", "svhn")]),
+    }  # fmt: skip
+    found = {
+        name: [number for where in wheres for number in run.each("kappa", notebook, where | {"scheme": BOTH})]
+        for name, (notebook, wheres) in asked.items()
+    }
+    return SimpleNamespace(**found, close=found["rounding"] + found["pruning"] + found["disguise"])
+
+
+def printed_kappa(run: ReferenceRun, decimals: int) -> float:
+    """κ of honest rounding as the paper's own cells of Table 3 give it."""
+    trans, dcmp = (float(run.claim(f"table3-{decimals}-{scheme}-agreement").paper) for scheme in ("trans", "dcmp"))
+    return (100 - trans) / (100 - dcmp)
+
+
+def tolerance(run: ReferenceRun) -> SimpleNamespace:
+    """DCmp's tolerance that matches Trans, in per cent, and the tampered encoders that the two then judge apart."""
+    matched = run.tolerances.values()
+    rows = {name: run.rows(name) for name in NOTEBOOKS if run.has(name)}
+    tampers = verifications(rows, run.tau).loc[lambda table: ~honest(table)]
+    apart = tampers[tampers["DCmp matched"].astype(bool) != tampers["Trans"].astype(bool)]
+    loosest = [1 - run.tolerances[scenario, int(seed)].loosest
+               for scenario, seed in zip(tampers["scenario"], tampers["seed"], strict=True)]  # fmt: skip
+    return SimpleNamespace(
+        middles=[100 * one.tau for one in matched],
+        # one tolerance for all encoders lies between these
+        loosest=100 * max(one.loosest for one in matched),
+        strictest=100 * min(one.strictest for one in matched),
+        tampers=tampers, apart=apart,
+        beyond_loosest=tampers[(tampers["change"] < loosest) & ~tampers["Trans"].astype(bool)],
+        near=tampers[(tampers["change"] / tampers["matched"]).between(1 / NEAR, NEAR)],
+        same_hash=tampers[tampers["SHA-256"] == True],  # noqa: E712
+    )  # fmt: skip
+
+
+def rates(tampers: pd.DataFrame) -> list[float]:
+    """The rates of the prunings among some lines of `tolerance`, %."""
+    pruned = tampers[tampers["kind"] == "pruning"]
+    return (100 * pruned["strength"].astype(float)).tolist()
+
+
+def kinds(tampers: pd.DataFrame) -> list[str]:
+    """The kinds among some lines of `tolerance`, each once."""
+    return sorted(set(tampers["kind"]))
+
+
+def utility_loss(run: ReferenceRun, weight: float, scenario: str) -> SimpleNamespace:
+    """The backdoor with the utility loss weighed so: keys' agreement by scheme and kind, accuracy and success."""
+    where = {"scenario": scenario, "strength": weight}
+    keys = {
+        (scheme, kind): run.measure("agreement", "13_utility_loss", where | {"scheme": scheme, "keys": kind})
+        for scheme in BOTH for kind in ("ood", "id")
+    }  # fmt: skip
+    shares = {
+        name: run.each("share", "13_utility_loss", where | {"quantity": name}, "measures")
+        for name in ("backdoored accuracy", "attack success", "chance")
+    }
+    gaps = [gap.turned for gap in run.each("accuracy_gap", "13_utility_loss", where, "measures")]
+    return SimpleNamespace(
+        ood=keys["DCmp", "ood"], id=keys["DCmp", "id"], trans=keys["Trans", "ood"],
+        accuracy=shares["backdoored accuracy"], attack=shares["attack success"], chance=shares["chance"][0], cost=gaps,
+    )  # fmt: skip
+
+
+def utility_weights(run: ReferenceRun) -> list[float]:
+    """The weights of the utility loss that were tried."""
+    return sorted(run.rows("13_utility_loss")["strength"].unique())
+
+
+def by_generator(run: ReferenceRun) -> list[Number]:
+    """Keys of the disguised CIFAR-10 encoder that pass Trans, %, generator by generator."""
+    rows = run.rows("10_generator_objective")
+    where = {"scenario": "cifar10", "tamper": "disguised stl10", "scheme": "Trans"}
+    names = sorted(rows["keys"].unique())
+    return [run.measure("auth_success", "10_generator_objective", where | {"keys": name}) for name in names]
+
+
+def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
+    """Seed 0 with this run's generators and with longer trained ones: a table's lines, and verdicts that moved."""
+    lines = []
+    for scenario, name in (("cifar10", "CIFAR-10"), ("imagenet", "ImageNet")):
+        pruning = {"tamper": "pruning", "strength": 0.1}
+        rounding = {"tamper": "rounding", "strength": 2}
+        for keys, change, notebook, where in (
+            ("OOD", "pruned by 10 %", "05_pruning", pruning),
+            ("OOD", "two decimals, honest", "08_precision_loss", rounding | {"keys": "ood"}),
+            ("ID", "two decimals, honest", "08_precision_loss", rounding | {"keys": "id"}),
+        ):
+            mine = where | {"scenario": scenario, "seed": 0}
+            kappa = [one.measure("kappa", notebook, mine | {"scheme": BOTH}) for one in (run, longer)]
+            passed = [one.measure("auth_success", notebook, mine | {"scheme": "Trans"}) for one in (run, longer)]
+            lines.append((f"{name}, {keys}", change, *kappa, *passed))
+    before, after = run.met(0), longer.met()
+    casts = {"scheme": "Trans", "kind": "cast", "seed": 0}
+    return SimpleNamespace(
+        lines=lines, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
+        casts=[one.measure("passing", "03_verify_intact", casts) for one in (run, longer)],
+    )  # fmt: skip
