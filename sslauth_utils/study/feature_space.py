@@ -6,7 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sslauth_utils.images.load import load_images
 from sslauth_utils.models.features import encode, normalise
+from sslauth_utils.schemes.record import Record
+from sslauth_utils.schemes.verification import respond
+from sslauth_utils.study.notebook import Run
+from sslauth_utils.study.profiles import ENROL, PRETRAIN, notebook_settings
 from sslauth_utils.study.rowlog import RowLog
 
 
@@ -34,6 +39,23 @@ def log_components(
         ]
         measures.add(f"components {tamper}", lines)
     return float(axes.explained_variance_ratio_.sum())
+
+
+def log_shift(measures: RowLog, pruned: nn.Module, records: Mapping[str, Record], rate: float, seed: int) -> None:
+    """`log_components` of the clean features in the records "id" and "ood" and of the pruned encoder's answers."""
+    both = {keys: records[keys] for keys in ("id", "ood")}
+    clean = {keys: normalise(record.features) for keys, record in both.items()}
+    moved = {keys: respond(pruned, record.challenge()) for keys, record in both.items()}
+    held = log_components(measures, clean, moved, rate, seed)
+    print(f"the two axes hold {held:.0%} of the clean features' variance")
+
+
+def densities_by_set(run: Run, encoder: nn.Module, shadow: Tensor) -> dict[str, np.ndarray]:
+    """`density_scores` of the shadow images and of images of the set that the OOD keys come from."""
+    which = [run.parameters[name] for name in ("profile", "scenario", "seed")]
+    size = notebook_settings(which[0], PRETRAIN, *which[1:])["size"]
+    other = load_images(notebook_settings(which[0], ENROL, *which[1:])["key_data"], "train", size)
+    return density_scores(encoder, shadow, other.images, which[2])
 
 
 def density_scores(
@@ -74,3 +96,5 @@ def log_densities(measures: RowLog, scores: Mapping[str, np.ndarray]) -> None:
         ]
         measures.add(f"density {keys}", lines)
         print(f"log-density, {keys}: mean {values.mean():.1f} ± {error:.1f} (standard error, {len(values)} images)")
+    likelier = (scores["id"][:, None] > scores["ood"][None]).mean()
+    print(f"a held-out pre-training image is the likelier of a random pair in {likelier:.0%} of pairs")
