@@ -212,6 +212,17 @@ def test_a_figure_is_the_file_itself_and_opens_at_full_size(build, tmp_path):
     assert "figure:target img" in page.source
 
 
+def test_on_paper_nothing_is_folded_and_nothing_is_there_to_click(build):
+    page = build()
+    paper = page.source.partition("@media print {")[2].partition("</style>")[0]
+    assert ".filter, .top, figure .close { display: none !important; }" in paper
+    assert "#all tbody tr { display: table-row !important; }" in paper, "what a filter box hid is there, too"
+    assert "details::details-content { content-visibility: visible" in paper
+    assert re.search(r"\nfigure, tr,[^{]*\{ break-inside: avoid; \}", re.sub(r"\n +", "\n", paper))
+    assert "beforeprint" in page.source and "afterprint" in page.source, "for browsers whose style cannot unfold"
+    assert all(page.all("a", href=link) for link in page.links()) and "attr(href)" in paper, "links out are spelled out"
+
+
 def test_without_executed_notebooks_there_is_no_link_out_of_the_page(build):
     assert [link for link in build().links() if link[0] != "#"] == [
         "../../results/demo/05_pruning/cifar10-s0/executed.html"]  # fmt: skip

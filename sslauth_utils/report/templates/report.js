@@ -16,3 +16,10 @@ function open() {
 }
 addEventListener("hashchange", open);
 if (location.hash) open();
+// Paper shows what is folded; browsers that cannot do so by style alone are helped.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const part of folded) part.open = true;
+});
+addEventListener("afterprint", () => { for (const part of folded) part.open = false; });
