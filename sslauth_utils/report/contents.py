@@ -207,7 +207,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         figures_pruning,
         lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning"), honest),
         "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands along the curves are exact "
-        "95 % intervals; the background holds the honest changes, rounding to two decimals too.",
+        "95 % intervals; the hatched background holds the honest changes. Where Trans's fills the panel, that is "
+        "right: an honest user who rounds to two decimals keeps hardly a key above τ.",
     )
     add(
         "fig07_key_choice",
@@ -235,8 +236,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "07_imitation",
         figures_attacks,
         lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10, honest),
-        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. The background "
-        "holds the authentication success of honest changes, rounding to two decimals too.",
+        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. The hatched background "
+        "holds the authentication success of honest changes. Where Trans's fills the panel, that is right: an honest "
+        "user who rounds to two decimals keeps hardly a key above τ.",
         needs="disguised stl10 10 by epoch",
     )
     if _several_lambda(rows.get("07_imitation")):

@@ -8,13 +8,15 @@ from sslauth_utils.claims.statistics import summarise
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, legend_below, panels, scenarios_of
 
 DECIMALS = 2  # of rounding that still counts as honest in a band: "the extreme case" of §5.4
+_HATCHES = {"DCmp": "\\\\", "Trans": "//"}
 
 
 def draw_honest_band(axis: plt.Axes, honest: pd.DataFrame | None, scenario: str, quantity: str, tau: float) -> None:
     """Draw, for DCmp and Trans, the range of `quantity` over the honest changes of an untouched encoder.
 
     A tamper within its scheme's band looks no worse than some honest user. Rounding to one decimal is left out: it
-    is coarser than the paper's extreme.
+    is coarser than the paper's extreme. The band is hatched, not filled: Trans's success falls so low by two decimals
+    that it takes the whole panel, and the curves must be seen upon it.
 
     Args:
         honest: rows of 03_verify_intact; None or none of this scenario draws nothing.
@@ -29,7 +31,8 @@ def draw_honest_band(axis: plt.Axes, honest: pd.DataFrame | None, scenario: str,
         part = honest[honest["scheme"] == scheme]
         if len(part):
             values = summarise(part, ["tamper", "strength"], tau)[quantity]
-            axis.axhspan(values.min(), values.max(), color=COLOURS[scheme], alpha=0.13, linewidth=1.2, zorder=0,
+            axis.axhspan(values.min(), values.max(), facecolor="none", edgecolor=(COLOURS[scheme], 0.4), linewidth=1,
+                         hatch=_HATCHES[scheme], hatch_linewidth=0.5, zorder=0,
                          label=f"{scheme}, honest changes")  # fmt: skip
 
 

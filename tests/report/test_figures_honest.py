@@ -40,6 +40,8 @@ def test_the_band_reaches_from_the_worst_honest_change_to_the_best(intact):
         _, axis = plt.subplots()
         figures_honest.draw_honest_band(axis, rows, "imagenet", quantity, TAU)
         drawn = {patch.get_label(): patch.get_bbox().intervaly for patch in axis.patches}
+        assert [patch.get_fill() and patch.get_facecolor()[3] for patch in axis.patches] == [0, 0], "it hides no curve"
+        assert len({patch.get_hatch() for patch in axis.patches}) == 2
         for scheme in ("DCmp", "Trans"):
             values = summarise(part(intact, scenario="imagenet", scheme=scheme), ["tamper"], TAU)[quantity]
             assert drawn.pop(f"{scheme}, honest changes") == pytest.approx([values.min(), values.max()])
