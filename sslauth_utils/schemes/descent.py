@@ -1,5 +1,6 @@
 """Gradients with respect to images, all of them at once: the classifier stays as it is."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.layout import fast_layout
 from sslauth_utils.models.features import eval_mode
+from sslauth_utils.models.folding import fold_frozen_batch_norm
 
 #: images (N, 3, H, W) to one loss an image (N,)
 Loss = Callable[[Tensor], Tensor]
@@ -19,6 +22,16 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
     """Context for gradients with respect to images: eval mode, and the arithmetic in which labels are read."""
     with eval_mode(classifier), strict_arithmetic(), torch.enable_grad():
         yield
+
+
+def quick_copy(classifier: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The same function but for the last bits, for many gradients with respect to images: batch norms folded where that
+    is safe, weights in the fastest layout. What is found with it is settled with the classifier itself afterwards.
+    """
+    folded = fold_frozen_batch_norm(copy.deepcopy(classifier).requires_grad_(False))
+    layout = fast_layout(folded)
+    folded.to(memory_format=layout)
+    return lambda images: folded(images.contiguous(memory_format=layout))
 
 
 def gradient(loss: Loss, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import BATCH, logits
 from sslauth_utils.models.features import as_pixels, where_it_computes
-from sslauth_utils.schemes.descent import descend, differentiable, gradient
+from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
 
 KEY_BYTES = 32
 
@@ -149,9 +149,10 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
     """
     margins(classifier, layer, images[:1])  # says what is wrong, if anything is
     device, _ = where_it_computes(classifier)
+    answer = quick_copy(classifier)
 
     def loss(pixels: Tensor) -> Tensor:
-        return combined_loss(outputs_of(layer, classifier(pixels)), settings.weight, settings.activity)
+        return combined_loss(outputs_of(layer, answer(pixels)), settings.weight, settings.activity)
 
     with differentiable(classifier):
         return descend(images.to(device), loss, settings.iterations, settings.learning_rate)[0].cpu()

@@ -18,7 +18,7 @@ from sslauth_utils.base.checks import check_number, check_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.features import where_it_computes
-from sslauth_utils.schemes.descent import descend, differentiable, gradient
+from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
 from sslauth_utils.schemes.pairs import outputs_of
 
 #: AID's weight of the term that activates neurons: its own code's, and that of the pairs' released comparison
@@ -64,7 +64,7 @@ def aid(
     with _inactivity(classifier) as inactive:
         return _descend(
             classifier, images, lambda answers: aid_loss(answers, inactive()), iterations, learning_rate, optimiser,
-            halve_at=(1 / 3, 2 / 3),
+            hooked=True, halve_at=(1 / 3, 2 / 3),
         )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def released_aid(
         return outputs_of(layer, answers).var(dim=1) + term
 
     with _inactivity(classifier) as inactive:
-        return _descend(classifier, images, loss, iterations, learning_rate, optimiser)
+        return _descend(classifier, images, loss, iterations, learning_rate, optimiser, hooked=True)
 
 
 class _Inactive:
@@ -161,13 +161,15 @@ def sensitive_samples(
 
 
 def _descend(
-    classifier: nn.Module, images: Tensor, loss, iterations: int, rate: float, optimiser: str, **more
-) -> Tensor:
-    """`descend` with a loss (N,) of the logits (N, C)."""
+    classifier: nn.Module, images: Tensor, loss, iterations: int, rate: float, optimiser: str, hooked: bool = False,
+    **more,
+) -> Tensor:  # fmt: skip
+    """`descend` with a loss (N,) of the logits (N, C); `hooked` if it reads what the classifier's own layers give."""
     logits(classifier, images[:1])  # says what is wrong, if anything is
     device, _ = where_it_computes(classifier)
+    answer = classifier if hooked else quick_copy(classifier)
     with differentiable(classifier):
-        return descend(images.to(device), lambda x: loss(classifier(x)), iterations, rate, optimiser, **more)[0].cpu()
+        return descend(images.to(device), lambda x: loss(answer(x)), iterations, rate, optimiser, **more)[0].cpu()
 
 
 @dataclass(frozen=True)
