@@ -18,11 +18,11 @@ from toy_project import ROOT, tree
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))  # solutions are no experiment
 PACKAGE = [path.as_posix() for path in tree("sslauth_utils") if path.suffix == ".py"]
 EVERYTHING = " ".join(name[:2] for name in NOTEBOOKS)
-ALL = EVERYTHING.replace("20 21 22 23 ", "")  # these are on classifiers and know no encoder
+ALL = EVERYTHING.replace("20 21 22 23 24 ", "")  # these are on classifiers and know no encoder
 VERIFYING = ALL.replace("01 ", "")  # 01 trains encoders and verifies none
 #: how many runs of a notebook may run again in profile smoke, all of them, where it is not one a scenario; of three
 #: models one has rows of 20 that 22 and 23 rest on
-RUNS = {"00": {1}, "20": {1}, "21": {1}, "22": {1, 3}, "23": {1, 3}, "90": {1}}
+RUNS = {"00": {1}, "20": {1}, "21": {1}, "22": {1, 3}, "23": {1, 3}, "24": {1}, "90": {1}}
 OF_CLASSIFIERS = "backdoored_classifiers classifiers protected signature_keys signatures"
 FROM_ENCODERS = "accuracies backdoors encoders fine_tuned generator_training generators records tasks"
 
@@ -141,7 +141,7 @@ EDITS = {
     "the words of an error": ("schemes/keys.py", "At least one key sample is needed", "Ask for a key sample", "", ""),
     "a comment": ("schemes/keys.py", "import torch\n", "import torch  # for permutations\n", "", ""),
     "pruning": ("attacks/prune.py", "amount=float(rate)", "amount=float(rate) / 2",
-                "00 05 09 10 11 13 14 15 21 90", ""),
+                "00 05 09 10 11 13 14 15 21 24 90", ""),
     "pre-training": ("models/simclr.py", "import math\n", "import math\n\nNEW = 1\n", ALL, FROM_ENCODERS),
     "probes": ("models/probes.py", "C=strength", "C=2 * strength", ALL, "accuracies fine_tuned"),
     "how an image is drawn": ("images/shapes.py", "import numpy as np\n", "import numpy as np\n\nNEW = 1\n",
@@ -149,10 +149,10 @@ EDITS = {
     "a report's table": ("schemes/report.py", '"worst key %"', '"lowest key %"', VERIFYING, ""),
     "a backdoor": ("attacks/backdoor.py", "import copy\n", "import copy\n\nNEW = 1\n", "06 07 09 10 11 12 13 14 15 90",
                    "backdoors"),
-    "sample pairs": ("schemes/pairs.py", "import hashlib\n", "import hashlib\n\nNEW = 1\n", "20 21 22 23 90",
+    "sample pairs": ("schemes/pairs.py", "import hashlib\n", "import hashlib\n\nNEW = 1\n", "20 21 22 23 24 90",
                      "signatures"),
-    "a classifier's training": ("models/supervised.py", "import math\n", "import math\n\nNEW = 1\n", "20 21 22 23 90",
-                                OF_CLASSIFIERS),
+    "a classifier's training": ("models/supervised.py", "import math\n", "import math\n\nNEW = 1\n",
+                                "20 21 22 23 24 90", OF_CLASSIFIERS),
     "a transformation": ("schemes/mappers.py", "import torch\n", "import torch\n\nNEW = 1\n", "11 90", ""),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from sslauth_utils.study.recipes import protected as protected_recipe
 from sslauth_utils.study.recipes import signature_keys as keys_recipe
 from sslauth_utils.study.recipes.protected import SCHEMES, choose, embedding, protect, protected_models
 from sslauth_utils.study.recipes.signature_keys import classifier, held_out, signature_keys
-from sslauth_utils.study.recipes.tampered_classifiers import tampered_answers
+from sslauth_utils.study.tampered_classifiers import tampered_answers
 
 TRAINING = {
     "train_data": "dots", "train_images": 0, "test_images": 0, "size": 8, "arch": "small_cnn", "width": 4,

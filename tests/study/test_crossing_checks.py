@@ -8,7 +8,7 @@ from sslauth_utils.models.penultimate import penultimate
 from sslauth_utils.schemes import pairs as sample_pairs
 from sslauth_utils.schemes.deepauth import enrol
 from sslauth_utils.schemes.sensitive import Singles
-from sslauth_utils.study.recipes import crossing
+from sslauth_utils.study import crossing
 from sslauth_utils.study.recipes.signatures import CALIBRATED, Signatures
 
 SETTINGS = {
