@@ -18,6 +18,10 @@ from sslauth_utils.models.classifiers import Classifier, labels
 from sslauth_utils.models.supervised import check_labelled
 
 
+class NotTaken(UserError):
+    """The stamped images do not all go to the target within the steps: a finding about the settings, not a fault."""
+
+
 @dataclass(frozen=True)
 class BadnetSettings:
     """How the backdoor is embedded.
@@ -70,7 +74,8 @@ def badnet(
         The copy in eval mode on `device`, and: steps, stamped (share of the stamped images taken for the target; 1).
 
     Raises:
-        UserError: images or labels that do not fit, too few of them, or a backdoor that has not taken in time.
+        UserError: images or labels that do not fit, or too few of them.
+        NotTaken: the backdoor has not taken in time.
     """
     check_labelled(images, truth, classifier.classes, settings.batch_size)
     others = (truth != settings.target).nonzero().flatten()[: settings.stamped]
@@ -99,7 +104,7 @@ def badnet(
                 if share == 1:
                     tampered.zero_grad(set_to_none=True)
                     return tampered.eval().requires_grad_(), {"steps": step, "stamped": share}
-    raise UserError(
+    raise NotTaken(
         f"The backdoor has not taken within {settings.most_steps} steps: {share:.0%} of the stamped images go to class "
         f"{settings.target}; take more steps or a higher rate."
     )

@@ -5,13 +5,14 @@ largest 1 - cos. What counts as a detection is decided later, from the numbers o
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sslauth_utils.attacks.badnet import BadnetSettings, badnet
+from sslauth_utils.attacks.badnet import BadnetSettings, NotTaken, badnet
 from sslauth_utils.attacks.fine_tune_classifier import TuneSettings, fine_tune_classifier
 from sslauth_utils.attacks.noise import add_weight_noise
 from sslauth_utils.attacks.prune import prune
@@ -98,8 +99,9 @@ def _copies(
             settings["target"], settings["stamped"], rate, batch_size=settings["batch_size"],
             most_steps=settings["backdoor_steps"], seed=number,
         )  # fmt: skip
-        poisoned, _ = badnet(classifier, *train, Trigger.for_size(train[0].shape[-1]), recipe, device)
-        yield "backdoor", rate, poisoned
+        with suppress(NotTaken):  # then there is no such tamper of this model
+            poisoned, _ = badnet(classifier, *train, Trigger.for_size(train[0].shape[-1]), recipe, device)
+            yield "backdoor", rate, poisoned
 
 
 def said_by_samples(

@@ -86,3 +86,8 @@ def test_pictures_of_samples_planes_and_the_way_by_hand():
     pair = figure.axes[0].lines[-1]
     assert pair.get_label() == "the pair"
     assert np.allclose(pair.get_xydata(), [[0.2, 0.2], [0.3, 0.2]])
+
+
+def test_a_tamper_that_there_is_not_has_no_column(rows):
+    table = figures_pairs.detection_table(rows, [("backdoor", 1e-5), ("backdoor", 0.5)])
+    assert any(name.startswith("backdoor 1e-05") for name in table) and not any("0.5" in name for name in table)

@@ -91,3 +91,9 @@ def test_a_signature_counts_its_wrong_keys(classifier, keys, train):
         [row] = crossing.said_by_signature(change, "DeepAuth", signature)
         wrong = (labels(copied, keys) != labels(classifier, keys)).double().mean().item()
         assert row == {"method": "DeepAuth", "value": pytest.approx(wrong), "n": len(keys)}
+
+
+def test_a_backdoor_that_does_not_take_is_no_tamper_of_this_model(classifier, train):
+    few = SETTINGS | {"backdoor_rates": [1e-12], "backdoor_steps": 25, "noise": [], "tune_rates": []}
+    tampers = [change.tamper for change, _ in crossing.tampered(classifier, train, 0, few)]
+    assert tampers == ["pruning", "pruning", "8-bit weights"]

@@ -27,7 +27,7 @@ def backdoored_classifier(
         are), test.
 
     Raises:
-        UserError: the backdoor has not taken within the profile's steps.
+        NotTaken: the backdoor has not taken within the profile's steps.
     """
     settings = notebook_settings(profile, TAMPERS, model, seed, settings)
     upstream = notebook_settings(profile, CLASSIFIERS, model, seed)
