@@ -240,8 +240,12 @@ def redraw(options: Namespace, runs: list[graph.Run]) -> int:
     missing = [run for run in needed if not all((ROOT / path).is_file() for path in run.outputs[1:])]
     if len(missing) == len(needed):
         raise UserError(f"There are no rows of profile {options.profile} yet; run ./run_all.sh without --figures-only.")
-    for run in missing:
-        print(f"Missing rows: {run.name}")
+    for notebook in dict.fromkeys(run.notebook for run in missing):
+        absent, runs_of = ([run for run in of if run.notebook == notebook] for of in (missing, needed))
+        if len(absent) == len(runs_of):
+            print(f"Missing rows: {notebook}, all of them")
+        else:
+            print(f"Missing rows: {notebook} of {', '.join(f'{run.scenario} seed {run.seed}' for run in absent)}")
     failed = [run for run in summaries if _alone(run, options)]
     return _outcome(options, summaries, failed, start)
 
