@@ -16,7 +16,7 @@ def margin_slider(enrolled: Mapping[str, Tensor], found: Mapping[str, Tensor], w
         found: name of a position to d now, of the same pairs.
         what: the slider's label.
     """
-    reach = 1.1 * max(values.abs().max().item() for values in (*found.values(), *enrolled.values()))
+    reach = 3 * max(values.abs().max().item() for values in (*found.values(), *enrolled.values()))
     finest = min(values.abs().median().item() for values in enrolled.values())
 
     def show(name: str) -> None:
