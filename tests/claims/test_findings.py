@@ -115,6 +115,12 @@ def _contrary(test, rows):
             value[rows["keys"] == "ood"] = 1 - (0.2 if bound == "above" else 3) * (1 - value)
         case "log_density_gap", _:
             value[rows["quantity"] == "log density id"] += 50
+        case "accepted_share" | "accepted_over_chance", bound:  # no key, or every key, answers as enrolled
+            value[:] = 0.0 if bound in ("above", "at_least") else 1.0
+        case "models_mean", _:
+            value[:] = 1000.0
+        case "models_percent", bound:
+            value[:] = 0.1 if bound == "above" else 0.9
         case "kappa", _:
             trans = rows["scheme"] == "Trans"
             value[trans] = 1 - 3 * (1 - value)
