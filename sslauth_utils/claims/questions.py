@@ -15,6 +15,7 @@ from sslauth_utils.base.paths import QUESTIONS
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 
 YES, NO, IN_PART, OPEN = "yes", "no", "in part", "undecided here"
+MOSTLY_YES, MOSTLY_NO = "mostly yes", "mostly no"
 FIELDS = {"question", "short", "decisive", "also"}
 
 
@@ -52,8 +53,9 @@ def answer_questions(summary: pd.DataFrame, questions: list[dict[str, Any]]) -> 
 
     Returns:
         Columns question, short, answer (`YES` where all decisive claims that are decided here hold, `NO` where none
-        does, `IN_PART`, `OPEN` where none is decided), claims (ids, the decisive ones first), and counts held, missed,
-        undecided (of decisive claims) and also_held, also_missed, also_undecided.
+        does, `MOSTLY_NO` where fewer than a third, `MOSTLY_YES` where more than two thirds do, else `IN_PART`; `OPEN`
+        where none is decided), claims (ids, the decisive ones first), and counts held, missed, undecided (of decisive
+        claims) and also_held, also_missed, also_undecided.
     """
     places = [place(claim, questions) for claim in summary["id"]]
     lines = []
@@ -72,4 +74,7 @@ def answer_questions(summary: pd.DataFrame, questions: list[dict[str, Any]]) -> 
 def _answer(held: int, missed: int) -> str:
     if held + missed == 0:
         return OPEN
-    return IN_PART if held and missed else YES if held else NO
+    if not held or not missed:
+        return YES if held else NO
+    share = held / (held + missed)
+    return MOSTLY_NO if share < 1 / 3 else MOSTLY_YES if share > 2 / 3 else IN_PART

@@ -4,6 +4,7 @@ Standard library only: it reads the files that the summary left.
 """
 
 import csv
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from sslauth_utils.claims.cut_texts import WITHOUT, parted
 from sslauth_utils.report.sections import PAPERS, SIGNS, UNDECIDED, Section, paper_of, scoreboard, totals
 
 FINDINGS = 3
+LINES, WIDE = 35, 100  # no more lines on a terminal so wide
 #: for terminals that print ASCII only; anything else becomes "?"
 ASCII = {
     "−": "-", "–": "-", "≥": ">=", "≤": "<=", "×": "x", "τ": "tau", "λ": "lambda", "κ": "kappa", "§": "", "“": '"',
@@ -56,11 +58,14 @@ def last_screen(
     if answers := _read(folder / "answers.csv", ("question", "answer", "text", "against"), needed=False):
         sentences = [f"- {one['question']} {one['answer']} {one['text']}" for one in _telling(answers)]
         sentences = sentences if _prints(encoding) else [_plain(sentence) for sentence in sentences]  # some get longer
-        parts.append([line for sentence in sentences for line in _wrapped(sentence, width, "  ")])
+        parts.append(sentences)
     if failed:
         names = ", ".join(failed[:4]) + (f" and {len(failed) - 4} more" if len(failed) > 4 else "")
         parts.append(_wrapped(f"FAILED: {names}; the reasons stand above.", width))
     parts.append(_wrapped((f"Took {took}. " if took else "") + "./run_all.sh --claims lists every claim.", width))
+    if answers:
+        room = LINES - sum(len(part) + 1 for part in parts if part is not sentences) - bool(report)
+        sentences[:] = _fitting(sentences, room if width >= WIDE else None, width)
     lines = [line for part in parts for line in [*part, ""]][:-1]
     text = "\n".join([*lines, *([f"Report: {report}"] if report else [])])
     return text if _prints(encoding) else _plain(text)
@@ -107,6 +112,17 @@ def _telling(answers: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     order = [1, 3, 2, 0, 4]  # of `answers.five_answers`: Trans, the disguise, rounding, gross tampers, the rest
     ranked = [answers[number] for number in order if number < len(answers)]
     return sorted(ranked, key=lambda answer: answer["against"] != "True")[:FINDINGS]
+
+
+def _fitting(answers: Sequence[str], room: int | None, width: int) -> list[str]:
+    """The answers as lines; where these are more than `room`, the longest loses its last sentence, never its first."""
+    parts = [re.split(r"(?<=\.) (?=[A-Z\d])", answer) for answer in answers]
+    while True:
+        texts = [_wrapped(" ".join(sentences), width, "  ") for sentences in parts]
+        longest = max(parts, key=lambda sentences: (len(sentences) > 1, len(" ".join(sentences))))
+        if room is None or sum(map(len, texts)) <= room or len(longest) == 1:
+            return [line for text in texts for line in text]
+        longest.pop()
 
 
 def _signs() -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sslauth_utils.base.files import write_text
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.questions import IN_PART, NO, YES
+from sslauth_utils.claims.questions import IN_PART, MOSTLY_NO, MOSTLY_YES, NO, YES
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.report.answers import Answer
 from sslauth_utils.report.cells import claim_cells, finding_cells
@@ -163,7 +163,7 @@ def _reasons(section: Section, findings: list[dict[str, Any]], place: dict[str, 
 
 
 def _questions(questions: pd.DataFrame) -> list[dict[str, Any]]:
-    kinds = {YES: "good", NO: "bad", IN_PART: "bad"}
+    kinds = {YES: "good", MOSTLY_YES: "good", IN_PART: "bad", MOSTLY_NO: "bad", NO: "bad"}
     return [
         {
             "question": line.question,

@@ -5,7 +5,17 @@ import pytest
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.questions import IN_PART, NO, OPEN, YES, answer_questions, place, read_questions
+from sslauth_utils.claims.questions import (
+    IN_PART,
+    MOSTLY_NO,
+    MOSTLY_YES,
+    NO,
+    OPEN,
+    YES,
+    answer_questions,
+    place,
+    read_questions,
+)
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 
 
@@ -37,6 +47,17 @@ def test_decisive_claims_alone_answer_and_the_others_are_counted_apart(decisive,
     assert line["answer"] == answer and line["claims"] == ["a-1", "a-x", "b-x"]
     assert line["held"] + line["missed"] + line["undecided"] == 2
     assert line["also_held"] + line["also_missed"] + line["also_undecided"] == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "missed", "answer"),
+    [(2, 11, MOSTLY_NO), (1, 2, IN_PART), (6, 7, IN_PART), (2, 1, IN_PART), (7, 1, MOSTLY_YES)],
+)
+def test_under_a_third_is_mostly_no_and_over_two_thirds_mostly_yes(held, missed, answer):
+    questions = [{"question": "Is it?", "short": "is", "decisive": ["a-*"], "also": []}]
+    verdicts = [REPRODUCED] * held + [NOT_REPRODUCED] * missed
+    summary = pd.DataFrame({"id": [f"a-{number}" for number in range(len(verdicts))], "verdict": verdicts})
+    assert answer_questions(summary, questions)["answer"].tolist() == [answer]
 
 
 def test_a_question_with_a_wrong_field_is_told(tmp_path):

@@ -25,7 +25,8 @@ def lay_out(reference, folder, verdict=None):
     questions = answer_questions(summary, read_questions())
     verified = verifications(reference.rows, TAU)
     summary.to_csv(folder / "summary.csv", index=False)
-    answers = five_answers(verified, reference.measures["07_imitation"], summary, questions, TAU)
+    attacks, generators = reference.measures["07_imitation"], reference.rows["10_generator_objective"]
+    answers = five_answers(verified, attacks, summary, questions, TAU, generators)
     answers_table(answers).to_csv(folder / "answers.csv", index=False)
     return summary
 
@@ -111,6 +112,18 @@ def test_what_surprises_comes_first(lite, tmp_path):
         "What did not come out?,Much:", "What did not come out?,Anything:").replace(",False", ",True", 1))  # fmt: skip
     told = [line for line in last_screen(tmp_path, "lite").splitlines() if line.startswith("- ")]
     assert told[0].startswith("- Is gross tampering detected?") and told[1].startswith("- Is Trans needed?")
+
+
+def test_where_the_lines_are_too_few_the_longest_answer_loses_its_last_sentence(lite, tmp_path, monkeypatch):
+    lay_out(lite, tmp_path)
+    whole = last_screen(tmp_path, "lite")
+    assert "An untrained generator rejects" in " ".join(whole.split())
+    monkeypatch.setattr("sslauth_utils.report.last_screen.LINES", len(whole.splitlines()) - 1)
+    fewer = last_screen(tmp_path, "lite")
+    assert len(fewer.splitlines()) < len(whole.splitlines())
+    assert "untrained" not in fewer and "Trans rejects 18 of these." in " ".join(fewer.split())
+    monkeypatch.setattr("sslauth_utils.report.last_screen.LINES", 1)
+    assert sum(line.startswith("- ") for line in last_screen(tmp_path, "lite").splitlines()) == 3
 
 
 def test_without_answers_or_a_column_it_still_says_what_it_can(lite, tmp_path):
