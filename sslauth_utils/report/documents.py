@@ -23,6 +23,7 @@ from sslauth_utils.claims.reference import restore
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.report import told
 from sslauth_utils.report.reference_run import Number, ReferenceRun
+from sslauth_utils.report.sections import VERDICTS
 from sslauth_utils.study.profiles import load_profile
 
 SOURCE = ROOT / "docs" / "source"
@@ -97,7 +98,7 @@ def verdict(numbers: Number | list[Number]) -> str:
         raise UserError("A text tells a verdict that the run does not give.")
     missed = verdicts.count(NOT_REPRODUCED)
     counted = f" in {word(missed)} of {word(len(verdicts))}" if 0 < missed < len(verdicts) else ""
-    return f"**{NOT_REPRODUCED}**{counted}" if missed else REPRODUCED
+    return f"**{VERDICTS[NOT_REPRODUCED]}**{counted}" if missed else VERDICTS[REPRODUCED]
 
 
 def if_so(condition: bool, words: str) -> str:

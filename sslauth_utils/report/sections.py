@@ -10,6 +10,10 @@ from dataclasses import dataclass
 #: of a verdict: its sign, its sign where a terminal cannot print that, and its colour on the page
 SIGNS = {"reproduced": ("✓", "+", "good"), "not reproduced": ("✗", "x", "bad")}
 UNDECIDED = ("·", "?", "idle")
+#: of a verdict of ``summary.csv``, as a reader is told it
+VERDICTS = {
+    "reproduced": "held", "not reproduced": "did not hold", "not tested at this size": "cannot be decided here"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
 from sslauth_utils.report.answers import NEAR
 from sslauth_utils.report.reference_run import Number, ReferenceRun
+from sslauth_utils.report.sections import PAPERS, paper_of
 from sslauth_utils.study.rows import select
 
 BOTH = ["DCmp", "Trans"]
@@ -28,6 +29,18 @@ def counts(run: ReferenceRun) -> SimpleNamespace:
     ours = int((run.summary["verdict"] != NOT_TESTED).sum()) - held - missed
     before = int((tests["written"] == BEFORE).sum())
     return SimpleNamespace(papers=len(verdicts), held=held, missed=missed, ours=ours, before=before)
+
+
+def others(run: ReferenceRun) -> list[str]:
+    """Of each further paper of which the run decides claims: how many, and how they came out."""
+    asked = run.summary[~run.summary["source"].str.startswith("ours")]
+    found = []
+    for paper in PAPERS[1:]:
+        verdicts = asked.loc[asked["source"].map(paper_of) == paper, "verdict"]
+        held, missed = (int((verdicts == verdict).sum()) for verdict in (REPRODUCED, NOT_REPRODUCED))
+        if held + missed:
+            found.append(f"{held + missed} of {len(verdicts)} ({paper}: {held} held, {missed} did not)")
+    return found
 
 
 def accuracies(run: ReferenceRun, scenario: str) -> list[float]:

@@ -11,6 +11,7 @@ from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.report import documents, told
 from sslauth_utils.report.documents import DOCUMENTS, SOURCE
 from sslauth_utils.report.reference_run import Number, ReferenceRun
+from sslauth_utils.report.sections import paper_of
 
 
 def text(name):
@@ -127,10 +128,22 @@ def test_numbers_are_shown_with_the_digits_that_were_asked_for():
 
 def test_verdicts_are_counted_where_they_differ():
     held, missed = Number(1, verdict=REPRODUCED), Number(1, verdict=NOT_REPRODUCED)
-    assert documents.verdict(held) == "reproduced" and documents.verdict([missed, missed]) == "**not reproduced**"
-    assert documents.verdict([held, missed, missed]) == "**not reproduced** in two of three"
+    assert documents.verdict(held) == "held" and documents.verdict([missed, missed]) == "**did not hold**"
+    assert documents.verdict([held, missed, missed]) == "**did not hold** in two of three"
     with pytest.raises(UserError, match="that the run does not give"):
         documents.verdict([held, Number(1, verdict=NOT_TESTED)])
+
+
+def test_of_the_other_papers_the_readme_tells_what_is_decided(home):
+    run = ReferenceRun("lite", home)
+    claims = ~run.summary["source"].str.startswith("ours") & run.summary["source"].str.startswith("DeepAuth")
+    names = run.summary.index[claims]
+    verdicts = run.summary["verdict"].mask(run.summary["source"].map(paper_of) != "SSL-Auth", NOT_TESTED)
+    run.summary = run.summary.assign(verdict=verdicts)
+    assert told.others(run) == []
+    verdicts[names[:2]], verdicts[names[2]] = REPRODUCED, NOT_REPRODUCED
+    run.summary = run.summary.assign(verdict=verdicts)
+    assert told.others(run) == [f"3 of {len(names)} (DeepAuth: 2 held, 1 did not)"]
 
 
 def test_words_that_the_rows_do_not_bear_out_stop_the_writing():
