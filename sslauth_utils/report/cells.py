@@ -8,7 +8,7 @@ from sslauth_utils.claims import findings as found
 from sslauth_utils.claims.cut_texts import parted
 from sslauth_utils.claims.rules import rule_text
 from sslauth_utils.report.numbers import quantity_and_unit, with_digits
-from sslauth_utils.report.sections import SIGNS, UNDECIDED
+from sslauth_utils.report.sections import SIGNS, UNDECIDED, VERDICTS
 
 #: of a finding, as the page says it
 KINDS = {found.CAUSE: "Cause", found.OBSERVATION: "Observation", found.UNKNOWN: "Cause unknown"}
@@ -36,8 +36,8 @@ def claim_cells(summary: pd.DataFrame, claims: list[dict[str, Any]]) -> list[dic
         cells.append({
             "id": claim.id, "source": claim.source, "quantity": quantity, "unit": unit, "paper": claim.paper,
             "measured": measured, "interval": interval, "n": "" if pd.isna(claim.n) else f"{claim.n:.0f}",
-            "verdict": claim.verdict, "sign": sign, "kind": kind, "rule": rules.get(claim.id, ""),
-            "cuts": parted(claim.cuts),
+            "verdict": VERDICTS.get(claim.verdict, claim.verdict), "sign": sign, "kind": kind,
+            "rule": rules.get(claim.id, ""), "cuts": parted(claim.cuts),
         })  # fmt: skip
     return cells
 

@@ -1,7 +1,7 @@
 """The report: one self-contained page, the answer first, then the paper's tables and figures in its order."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from sslauth_utils.claims.questions import IN_PART, MOSTLY_NO, MOSTLY_YES, NO, Y
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.report.answers import Answer
 from sslauth_utils.report.cells import claim_cells, finding_cells
+from sslauth_utils.report.opening import Opening
 from sslauth_utils.report.printed import NAMES, printed_beside_ours
-from sslauth_utils.report.sections import ORDER, SECTIONS, SIGNS, UNDECIDED, Section, section_of
+from sslauth_utils.report.sections import ORDER, SECTIONS, SIGNS, UNDECIDED, VERDICTS, Section, section_of
 from sslauth_utils.report.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 OVERVIEW = "fig00_overview"
-WORDS = ("held", "did not come out", "cannot be decided here")
+WORDS = tuple(VERDICTS.values())
 _LOOKS = [(sign, kind, word) for (sign, _, kind), word in zip([*SIGNS.values(), UNDECIDED], WORDS, strict=True)]
 
 
@@ -39,6 +40,7 @@ class Report:
         figures: (PNG file, caption); they are put into the page.
         notebooks: (name, link relative to the page).
         runs, versions: as `provenance.provenance` gives them.
+        opening: as `opening.opening` gives it; the sizes in it stand for `note`.
     """
 
     profile: str
@@ -53,14 +55,20 @@ class Report:
     notebooks: Sequence[tuple[str, str]] = ()
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     versions: dict[str, str] = field(default_factory=dict)
+    opening: Opening = field(default_factory=Opening)
 
 
 def build_report(path: Path, report: Report) -> None:
     """Write the page of `report` to `path`."""
     cells = claim_cells(report.claims, read_claims())
+    cuts = _lists_of_cuts(cells)
     figures = {file.stem: (file.stem, caption, _data(file)) for file, caption in report.figures}
     tables = {heading: (heading, text, _html(table)) for heading, text, table in report.tables}
     kinds = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_TESTED: "idle"}
+    # a section takes its figures and tables away: what is left comes last
+    sections, asked = _sections(report, cells, figures, tables), _questions(report.questions)
+    filled = {section["key"] for section in sections if not section["empty"]}
+    shown = [cell for cell in cells if section_of(cell["source"]).key in filled]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -68,16 +76,20 @@ def build_report(path: Path, report: Report) -> None:
         profile=report.profile,
         note=report.note,
         lead=report.lead,
+        opening=report.opening,
         answers=report.answers,
         key=_LOOKS,
         overview=figures.pop(OVERVIEW, None),
-        questions=_questions(report.questions),
-        # a section takes its figures and tables away: what is left comes last
-        sections=_sections(report, cells, figures, tables),
+        questions=[line for line in asked if any(number for number, *_ in line["decisive"][:2])] or asked,
+        unasked=[line for line in asked if not any(number for number, *_ in line["decisive"][:2])],
+        sections=[section for section in sections if not section["empty"]],
+        empty=[section for section in sections if section["empty"]],
+        ours=sum(cell["source"].startswith("ours") and section_of(cell["source"]).name != "Ours" for cell in shown),
+        cuts=cuts,
         claims=cells,
         groups=_groups(cells, report.questions),
-        kinds=list(kinds.items()),
-        totals={name: int((report.claims["verdict"] == name).sum()) for name in kinds},
+        kinds=[(VERDICTS[name], kind) for name, kind in kinds.items()],
+        totals={VERDICTS[name]: int((report.claims["verdict"] == name).sum()) for name in kinds},
         tables=list(tables.values()),
         figures=list(figures.values()),
         runs=_html(report.runs) if len(report.runs) else "",
@@ -118,7 +130,27 @@ def _sections(
             printed = printed_beside_ours(summary, claims)
             shown.append(_section(section, mine) | {"figures": pictures, "tables": numbers} | _printed(printed))
             shown[-1] |= _reasons(section, findings, place)
+            shown[-1] |= {
+                "empty": not (pictures or numbers or any(cell["measured"] for cell in mine)),
+                "played": _played(report.opening.played, mine, pictures),
+            }
     return shown
+
+
+def _played(played: Mapping[str, str], cells: list[dict[str, Any]], pictures: list[tuple[str, str, str]]) -> str:
+    """Which other sets play those that a section names; the encoders' own are told once, above all sections."""
+    texts = " ".join([*(cell["quantity"] for cell in cells), *(caption for _, caption, _ in pictures)])
+    names = [f"{player} plays {role}" for role, player in played.items()
+             if role in texts and not role.startswith(("ImageNet", "CIFAR"))]  # fmt: skip
+    return f"In this run {'; '.join(names)}." if names else ""
+
+
+def _lists_of_cuts(cells: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(id, cuts) of each list, once, in the order of the claims; each cell is given its list's id."""
+    known: dict[tuple[str, ...], str] = {}
+    for cell in cells:
+        cell["cuts_id"] = known.setdefault(tuple(cell["cuts"]), f"cuts-{len(known) + 1}") if cell["cuts"] else ""
+    return [(ident, list(cuts)) for cuts, ident in known.items()]
 
 
 def _section(section: Section, mine: list[dict[str, Any]]) -> dict[str, Any]:

@@ -112,15 +112,19 @@ def totals(claims: Iterable[tuple[str, str]]) -> str:
     """
     claims = list(claims)
     ours = sum(source.startswith("ours") for source, _ in claims)
-    sentences = []
+    sentences, undecided = [], []
     for paper in PAPERS:
         mine = [verdict for source, verdict in claims if not source.startswith("ours") and paper_of(source) == paper]
         held, missed = (mine.count(verdict) for verdict in SIGNS)
-        if mine:
+        if mine and (held + missed or paper == PAPERS[0]):
             sentences.append(
                 f"{paper}: of {len(mine)} claims {held} held, {missed} did not, {len(mine) - held - missed} cannot be "
                 "decided here."
             )
+        elif mine:
+            undecided.append(paper)
+    if undecided:
+        sentences.append(f"{' and '.join(undecided)}: nothing decided in this profile.")
     return " ".join([*sentences, *([f"{ours} more questions are ours."] if ours else [])])
 
 

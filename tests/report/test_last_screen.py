@@ -88,6 +88,11 @@ def test_every_paper_has_its_sentence_and_ours_are_counted_apart():
         "SSL-Auth: of 2 claims 1 held, 0 did not, 1 cannot be decided here. "
         "DeepAuth: of 1 claims 0 held, 1 did not, 0 cannot be decided here. 2 more questions are ours."
     )
+    undecided = [("Fig. 4", REPRODUCED), ("DeepAuth, Table 2", NOT_TESTED), ("Sample pairs, Table II", NOT_TESTED)]
+    assert totals(undecided) == (
+        "SSL-Auth: of 1 claims 1 held, 0 did not, 0 cannot be decided here. "
+        "Sample pairs and DeepAuth: nothing decided in this profile."
+    )
     assert section_of("DeepAuth, Table 2").key == "deepauth" and section_of("Table 2").key == "table2"
     assert section_of("ours; Sample pairs, §IV-A (no null)").key == "pairs-ours"
 

@@ -18,9 +18,10 @@ from sslauth_utils.claims.verifications import verifications
 from sslauth_utils.report.answers import Answer, five_answers
 from sslauth_utils.report.notes import headline
 from sslauth_utils.report.numbers import number, quantity_and_unit, with_digits
+from sslauth_utils.report.opening import Opening
 from sslauth_utils.report.page import Report, build_report
 from sslauth_utils.report.provenance import provenance
-from sslauth_utils.report.sections import SECTIONS, section_of, totals
+from sslauth_utils.report.sections import SECTIONS, VERDICTS, section_of, totals
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 EVIL = """<script>alert("1 & 2")</script>'<b>"""
@@ -159,12 +160,65 @@ def test_every_claim_has_its_line_with_numbers_verdict_and_rule_in_words(build, 
     for claim in claims.itertuples():
         quantity, unit = quantity_and_unit(claim.quantity)
         verdict, what, paper, here, n = (" ".join(cell.split()) for cell in page.row(claim.id))
-        assert verdict == f"{signs[claim.verdict]} {claim.verdict}" and paper == str(claim.paper)
-        cuts = f" settings cut: 2 {claim.cuts}" if claim.cuts else ""
+        assert verdict == f"{signs[claim.verdict]} {VERDICTS[claim.verdict]}" and paper == str(claim.paper)
+        cuts = " settings cut: 2" if claim.cuts else ""
         escaped = str(markupsafe.escape(f"{quantity} ({claim.source}) Rule: {rules[claim.id]}.{cuts}"))
         assert what == " ".join(escaped.split())
         measured = f"99.1 {unit}".strip() + " [98.5 to 99.8]"
         assert (here, n) == (("", "") if claim.verdict == NOT_TESTED else (measured, "200"))
+
+
+def test_a_list_of_cut_settings_stands_once_and_its_claims_lead_there(build, claims):
+    page = build()
+    lists = dict(re.findall(r'<p class="quiet" id="(cuts-\d+)"><b>Settings cut, list \d+:</b> (.*?)</p>', page.source))
+    assert sorted(lists.values()) == sorted(set(claims["cuts"]) - {""}) and len(lists) < (claims["cuts"] != "").sum()
+    for claim in claims[claims["cuts"] != ""].itertuples():
+        [ident] = re.findall(rf'<tr id="{re.escape(claim.id)}".*?href="#(cuts-\d+)"', page.source, re.DOTALL)[:1]
+        assert lists[ident] == claim.cuts
+
+
+def test_what_has_no_rows_is_one_line_and_no_tile_and_its_claims_are_still_listed(build, claims):
+    places = claims["source"].map(lambda source: section_of(source).key)
+    gone = places.isin(["pairs", "pairs-seconds", "pairs-ours", "crossing"])
+    left = claims.assign(verdict=claims["verdict"].mask(gone, NOT_TESTED), measured=claims["measured"].mask(gone))
+    page = build(claims=left, questions=answer_questions(left, read_questions()))
+    tiles = [tile["href"] for tile in page.all("a", **{"class": "tile"})]
+    assert "#deepauth" in tiles and not {"#pairs", "#pairs-seconds", "#pairs-ours", "#crossing"} & set(tiles)
+    said = " ".join(re.sub("<[^>]*>", " ", page.source.partition("No rows here:")[2].partition("</p>")[0]).split())
+    assert f"Crossing (checks of classifiers) {(places == 'crossing').sum()}." in said and said.endswith("has them.")
+    assert all(page.row(claim) for claim in claims.loc[gone, "id"])
+    assert {link[1:] for link in page.links() if link.startswith("#")} <= set(page.ids())
+    asked = page.source.partition('<table class="asked">')[2].partition("</table>")[0]
+    assert "Do sample pairs see more than their rivals?" not in asked and "Is pruning detected?" in asked
+    assert "more questions: undecided here</summary>\nDo samples keep their labels" in page.source
+    assert "No rows here" not in build().source.replace(": no rows here", "")
+
+
+def test_the_opening_says_which_paper_how_small_the_run_and_what_its_words_mean(build):
+    told = Opening("Li et al.", [("Encoders", "4 small", "2 large"), ("Quality", "46 %", "")], [("DCmp", "By cosine.")],
+                   {"STL-10": "CIFAR-10", "ImageNet": "Tiny-ImageNet"})  # fmt: skip
+    page = build(opening=told)
+    places = [page.source.index(text) for text in (
+        "Li et al.", "<td>4 small</td><td>2 large</td>", '<td colspan="2">46 %</td>', "Of 36 claims, 12 held.",
+        "<dt>DCmp</dt> <dd>By cosine.</dd>", "<b>Hardly:</b>", 'class="tile"',
+    )]  # fmt: skip
+    assert places == sorted(places) and "demo: n = 100" not in page.source, "the table stands for the note"
+    assert "Li et al." not in build().source and '<details class="words"' not in build().source
+    parts = dict(re.findall(r'<section><h2 id="(\w+)">(.*?)</section>', page.source, re.DOTALL))
+    assert "In this run CIFAR-10 plays STL-10." in parts["table1"] and "plays" not in parts["fig4"]
+
+
+def test_a_phone_sees_each_question_with_its_answer(build):
+    style = build().source.partition("@media screen and (max-width: 40rem) {")[2].partition("@media print")[0]
+    assert ".asked tr { display: block;" in style and ".asked td:first-child { display: block; }" in style
+    assert 'for (const part of document.querySelectorAll(".words")) part.open = false;' in build().source
+
+
+def test_the_tiles_say_how_many_questions_of_ours_they_count(build, claims):
+    ours = claims["source"].str.startswith("ours")
+    inside = ours & (claims["source"].map(lambda source: section_of(source).name) != "Ours")
+    assert 0 < inside.sum() < ours.sum()
+    assert f"{inside.sum()} of our own questions stand in the paper's tiles." in build().source
 
 
 def test_claims_are_grouped_by_the_questions(build, claims):
@@ -185,7 +239,7 @@ def test_each_count_lists_the_claims_of_its_verdict(build, claims):
     names = (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
     assert told == [
         (str(len(claims)), "all claims"),
-        *((str((claims["verdict"] == name).sum()), name) for name in names),
+        *((str((claims["verdict"] == name).sum()), VERDICTS[name]) for name in names),
     ]
     for kind in ("good", "bad", "idle"):
         assert f"body:has(#only-{kind}:checked) #all tbody tr:not(.is-{kind}" in page.source
@@ -241,8 +295,9 @@ def test_without_executed_notebooks_there_is_no_link_out_of_the_page(build):
         {"answers": [Answer(EVIL, EVIL, EVIL, False)]},
         {"runs": pd.DataFrame({"notebook": [EVIL]})},
         {"versions": {EVIL: EVIL}},
+        {"opening": Opening(EVIL, [(EVIL, EVIL, EVIL)], [(EVIL, EVIL)], {"STL-10": EVIL})},
     ],
-    ids=["profile", "note", "lead", "tables", "notebooks", "answers", "runs", "versions"],
+    ids=["profile", "note", "lead", "tables", "notebooks", "answers", "runs", "versions", "opening"],
 )
 def test_text_is_shown_not_run(build, parts):
     page = build(**parts)

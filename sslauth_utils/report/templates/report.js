@@ -9,6 +9,8 @@ field.addEventListener("input", () => {
     line.classList.toggle("missed", !words.every((word) => text.includes(word)));
   }
 });
+// A phone shows the answers first.
+if (matchMedia("(max-width: 40rem)").matches) for (const part of document.querySelectorAll(".words")) part.open = false;
 function open() {
   const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let part = place && place.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
