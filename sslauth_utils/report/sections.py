@@ -70,7 +70,7 @@ SECTIONS = (
             ("Backdoors, plain and disguised",)),
     Section("table3", "Table 3", "decimals, OOD keys", (r"Tables? 3\b",), ("table3_precision",), ("Precision loss",)),
     Section("one", "Ours", "equally strict DCmp", (r"one tolerance",), ("fig15_near_tolerance",),
-            ("One tolerance",)),
+            ("Equally strict",)),
     Section("training", "Ours", "training of G", (r"^ours; §5\.1 \((1000 epochs|PGAN)",),
             ("fig14_generator_training",)),
     Section("table7", "Table 7", "disguise, by target", (r"Table 7\b",)),

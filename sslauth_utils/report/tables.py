@@ -196,9 +196,22 @@ def tolerance_table(
         f"DCmp and Trans judged fairly: at one τ = {100 * tau:g} % they accept different honest changes, so DCmp is "
         f"given the tolerance at which it accepts exactly those that Trans accepts ({tightest}). Verifications "
         "rejected, over strengths and seeds. Where the last column is 0, the generator decides nothing that a "
-        "stricter cosine would not."
+        f"stricter cosine would not.{_counted(lines)}"
     )
-    return "One tolerance", text, pd.DataFrame(lines).fillna("")
+    return "Equally strict", text, pd.DataFrame(lines).fillna("")
+
+
+def _counted(lines: list[dict[str, str]]) -> str:
+    """Why the numbers of verifications differ: from the count of the page's answers, and from column to column."""
+    told = ""
+    if any(line["tamper"] == "pruning with batch norm" for line in lines):
+        told += " Pruning with batch norm is an ablation: the count of all tampered encoders leaves it out."
+    numbers = [
+        [line.get(f"rejected by {check}", "").partition(" of ")[2] for check in ("SHA-256", "Trans")] for line in lines
+    ]
+    if any(hashed and hashed != asked for hashed, asked in numbers):
+        told += " SHA-256 is asked once a fine-tuning and not once an epoch."
+    return told
 
 
 def fine_tuning_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:

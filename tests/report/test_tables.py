@@ -3,7 +3,8 @@
 import pandas as pd
 from claims_world import TAU, world
 
-from sslauth_utils.report.tables import success_table, utility_table
+from sslauth_utils.claims.tolerance import matched_tolerances
+from sslauth_utils.report.tables import success_table, tolerance_table, utility_table
 from sslauth_utils.study.rows import select
 
 
@@ -32,3 +33,21 @@ def test_one_number_stands_for_one_quantity():
     table = success_table(measures)
     assert table.columns.tolist() == ["chance", "clean accuracy", "attack success"]
     assert table.loc[("backdoor svhn", 0)].tolist() == [10, 80, 95]
+
+
+def test_the_table_of_equal_strictness_says_why_its_numbers_differ():
+    rows = {notebook: table for (notebook, kind), table in world("demo").items() if kind == "rows"}
+    tolerances = matched_tolerances(rows["03_verify_intact"], TAU)
+    heading, text, table = tolerance_table(rows, tolerances, TAU)
+    assert heading == "Equally strict" and "pruning with batch norm" in set(table["tamper"])
+    ablation = "Pruning with batch norm is an ablation: the count of all tampered encoders leaves it out."
+    assert ablation in text
+    pruned = rows["05_pruning"]
+    without = {"05_pruning": pruned[pruned["tamper"] != "pruning with batch norm"]}
+    assert ablation not in tolerance_table(without, tolerances, TAU)[1]
+    tuned = rows["04_fine_tuning"]
+    last = tuned["strength"].astype(float) == tuned["strength"].astype(float).max()
+    hashed = {"04_fine_tuning": tuned[(tuned["scheme"] != "SHA-256") | last]}
+    said = "SHA-256 is asked once a fine-tuning and not once an epoch."
+    assert said in tolerance_table(hashed, tolerances, TAU)[1]
+    assert said not in tolerance_table({"06_backdoor": rows["06_backdoor"]}, tolerances, TAU)[1]
