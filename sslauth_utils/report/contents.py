@@ -44,8 +44,8 @@ Rows = Mapping[str, pd.DataFrame]
 OVERVIEW = (
     "Every honest change and every tamper: how far its worst key moved, since a verification passes only if every key "
     "does. Right of a tolerance's line DCmp rejects; filled marks are rejected by Trans. Where hollow marks end and "
-    "filled ones begin at the dotted lines, the generator decides nothing that a stricter cosine would not. One mark a "
-    "verification, the seeds one above the other; the kinds nearest to the tolerance on top."
+    "filled ones begin at their seed's dotted line, the generator decides nothing that a stricter cosine would not. "
+    "One mark a verification, the first seed above the next; the kinds nearest to the tolerance on top."
 )
 
 
@@ -185,7 +185,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         figures_pruning,
         lambda r: figures_pruning.fig_pruning_agreement(r, tau, printed("05_pruning"), honest),
         "Fig. 5 of the paper: agreement by pruning rate. Bands along the curves are 95 % bootstrap intervals, "
-        "stars the paper's numbers. The stripe at the top holds the honest changes, rounding to two decimals too.",
+        "stars the paper's numbers. Level lines: the lowest agreement of honest changes, rounding to two decimals too.",
     )
     add(
         "fig05b_amplification",
@@ -207,8 +207,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         figures_pruning,
         lambda r: figures_pruning.fig_pruning_success(r, tau, printed("05_pruning"), honest),
         "Fig. 6 of the paper: authentication success by pruning rate (log scale). Bands along the curves are exact "
-        "95 % intervals; the hatched background holds the honest changes. Where Trans's fills the panel, that is "
-        "right: an honest user who rounds to two decimals keeps hardly a key above τ.",
+        "95 % intervals. Level lines: the lowest success of honest changes. Trans's lies at the bottom: an honest user "
+        "who rounds to two decimals keeps hardly a key above τ.",
     )
     add(
         "fig07_key_choice",
@@ -236,9 +236,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "07_imitation",
         figures_attacks,
         lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10, honest),
-        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. The hatched background "
-        "holds the authentication success of honest changes. Where Trans's fills the panel, that is right: an honest "
-        "user who rounds to two decimals keeps hardly a key above τ.",
+        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. Level lines: the "
+        "lowest authentication success of honest changes. Trans's lies at the bottom: an honest user who rounds to two "
+        "decimals keeps hardly a key above τ.",
         needs="disguised stl10 10 by epoch",
     )
     if _several_lambda(rows.get("07_imitation")):

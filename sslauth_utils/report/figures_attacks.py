@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import summarise
-from sslauth_utils.report.figures_honest import draw_honest_band
+from sslauth_utils.report.figures_honest import draw_honest_edge
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, PAGE, SCENARIOS, legend_below, panels, scenarios_of
 from sslauth_utils.study.rows import select
 
@@ -181,7 +181,7 @@ def fig_by_epoch(
     Args:
         rows, measures: of 07_imitation.
         target, weight: which attack, and its lambda.
-        honest: rows of 03_verify_intact, for the band of honest changes' authentication success.
+        honest: rows of 03_verify_intact, for the lowest authentication success of honest changes.
     """
     tamper = f"disguised {target} {weight:g} by epoch"
     part = rows[(rows["tamper"] == tamper) & rows["scheme"].isin(["DCmp", "Trans"])]
@@ -192,7 +192,7 @@ def fig_by_epoch(
         _schemes(axis, select(table, {"scenario": scenario}))
         curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
         axis.plot(curve.index, curve, color=SUCCESS, marker="D", label=BY_EPOCH)
-        draw_honest_band(axis, honest, scenario, "auth_success", tau)
+        draw_honest_edge(axis, honest, scenario, "auth_success", tau)
         axis.set(xlabel="epoch", ylim=(-3, 104))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("%")

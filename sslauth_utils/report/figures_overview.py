@@ -22,9 +22,10 @@ LOOKS = {
     "backdoor": ("#CC79A7", "D"),
     "disguise": ("#222222", "X"),
 }
+NAMED = 7.4  # points, of the words beside marks and lines
 WIDTH = 4.3  # inches: on a phone the page shows it at its full width
 SMALLEST = 1e-8  # what changes less stands at the left edge
-APART = 0.6  # powers of ten that such words keep from each other; the nearest to the tolerance come first
+LETTER, APART = 0.16, 0.15  # powers of ten: of a letter of such words, and between them; the nearest come first
 NEAR = 12  # marks within this factor of the matched tolerance carry their strength
 ACCEPTED, REJECTED = "Trans accepts", "Trans rejects"
 AT_TAU, MATCHED = "DCmp's tolerance at {tau:g} %", "DCmp's tolerance, matched to Trans's (one a seed)"
@@ -45,17 +46,17 @@ def fig_overview(verified: pd.DataFrame, tau: float) -> Figure:
     figure, axes = plt.subplots(
         len(scenarios),
         1,
-        figsize=(WIDTH, (0.27 * len(order) + 0.42) * len(scenarios) + 0.35),
+        figsize=(WIDTH, (0.28 * len(order) + 0.44) * len(scenarios) + 0.35),
         sharex=True,
         squeeze=False,
     )
     for axis, scenario in zip(axes[:, 0], scenarios, strict=True):
         _panel(axis, verified[verified["scenario"] == scenario], order, tau)
-        axis.set_title(SCENARIOS.get(scenario, scenario), loc="left", fontsize=9)
+        axis.set_title(SCENARIOS.get(scenario, scenario), loc="left", fontsize=9.5)
     axes[-1, 0].set_xlabel("1 − cos of the worst key")
     figure.tight_layout()
     figure.legend(
-        handles=_legend(tau), loc="upper left", bbox_to_anchor=(0.02, 0.01), ncol=1, fontsize=7.8, handlelength=2.2
+        handles=_legend(tau), loc="upper left", bbox_to_anchor=(0.02, 0.01), ncol=1, fontsize=8.4, handlelength=2.2
     )
     return figure
 
@@ -76,9 +77,13 @@ def _panel(axis: plt.Axes, verified: pd.DataFrame, order: list[str], tau: float)
     if len(quiet):
         axis.axvspan(SMALLEST / 3, max(quiet["change"].max(), SMALLEST), color="0.9", zorder=0)
     axis.axvline(1 - tau, color="0.15", linewidth=1, linestyle="--")
-    for limit in sorted(set(verified["matched"])):
-        axis.axvline(limit, color="0.15", linewidth=1, linestyle=":")
     seeds = sorted(set(verified["seed"]))
+    limits = verified.groupby("seed")["matched"].first().sort_values()
+    for limit in limits:
+        axis.axvline(limit, color="0.15", linewidth=1, linestyle=":")
+    for seed, side in {limits.index[0]: "right", limits.index[-1]: "left"}.items() if len(limits) > 1 else ():
+        axis.annotate(f"seed {seed}", (limits[seed], len(order) - 0.62), (-2 if side == "right" else 2, 0),
+                      textcoords="offset points", ha=side, va="bottom", fontsize=NAMED, zorder=2)  # fmt: skip
     for place, kind in enumerate(order):
         colour, marker = LOOKS[kind]
         group = verified[verified["kind"] == kind]
@@ -98,7 +103,7 @@ def _panel(axis: plt.Axes, verified: pd.DataFrame, order: list[str], tau: float)
                 )
         for x, text in _names(group):
             axis.annotate(
-                text, (x, place - 0.2), (0, 1), textcoords="offset points", ha="center", fontsize=6.6,
+                text, (x, place - 0.2), (0, 1), textcoords="offset points", ha="center", fontsize=NAMED,
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}, zorder=2,
             )  # fmt: skip
     axis.set(xscale="log", xlim=(SMALLEST / 2, 2), ylim=(len(order) - 0.45, -0.75))
@@ -106,6 +111,7 @@ def _panel(axis: plt.Axes, verified: pd.DataFrame, order: list[str], tau: float)
     axis.set_xticks([1e-8, 1e-6, 1e-4, 1e-2, 1], ["≤10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "1"])
     axis.minorticks_off()
     axis.tick_params(axis="y", length=0)
+    axis.tick_params(labelsize=8.5)
     axis.grid(axis="y", color="0.85", linewidth=0.6)
 
 
@@ -116,10 +122,10 @@ def _names(group: pd.DataFrame) -> Iterator[tuple[float, str]]:
         return
     words = near.apply(_words, axis=1)
     places = np.log10(near["change"])[words != ""].groupby(words).mean()
-    limit, taken = np.log10(near["matched"]).mean(), []
+    limit, taken = np.log10(near["matched"]).mean(), {}
     for text, place in sorted(places.items(), key=lambda item: abs(item[1] - limit)):
-        if all(abs(place - other) > APART for other in taken):
-            taken.append(place)
+        if all(abs(place - at) > APART + LETTER * (len(text) + len(other)) / 2 for other, at in taken.items()):
+            taken[text] = place
             yield 10**place, text
 
 

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sslauth_utils.claims.statistics import amplification, summarise
-from sslauth_utils.report.figures_honest import draw_honest_band
+from sslauth_utils.report.figures_honest import draw_honest_edge
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, draw_paper_points, legend_below, panels, scenarios_of
 
 
@@ -46,7 +46,7 @@ def fig_pruning_agreement(
         part = table[table["scenario"] == scenario]
         draw_curves(axis, part, "agreement", "agreement_low", "agreement_high", ["DCmp", "Trans"])
         draw_paper_points(axis, reference, scenario, "agreement")
-        draw_honest_band(axis, honest, scenario, "agreement", tau)
+        draw_honest_edge(axis, honest, scenario, "agreement", tau)
         axis.axhline(100 * tau, color="0.3", linewidth=0.8, linestyle="--")
         axis.set(xlabel="pruning rate, %")
     axes[0].set_ylabel("agreement, %")
@@ -67,7 +67,7 @@ def fig_pruning_success(
         part = table[table["scenario"] == scenario]
         draw_curves(axis, part, "auth_success", "success_low", "success_high", ["DCmp", "Trans"])
         draw_paper_points(axis, reference, scenario, "auth_success")
-        draw_honest_band(axis, honest, scenario, "auth_success", tau)
+        draw_honest_edge(axis, honest, scenario, "auth_success", tau)
         axis.axhline(100, color="0.3", linewidth=0.8, linestyle="--")
         axis.set(xlabel="pruning rate, %", xscale="log", ylim=(-4, 106))
         axis.set_xticks([1, 2, 5, 10, 20, 50, 90], ["1", "2", "5", "10", "20", "50", "90"])

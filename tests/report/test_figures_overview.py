@@ -74,15 +74,31 @@ def test_what_lies_nearest_to_the_tolerance_stands_on_top_and_has_its_name(verif
     assert order[:2] == ["honest upload", "pruning"] and order[-1] == "honest run"
     axis = fig_overview(verified, TAU).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == order and axis.yaxis_inverted()
-    assert {text.get_text() for text in axis.texts} == {"5 %", "2 decimals", "bfloat16", "λ 10"}
+    told = {text.get_text() for text in axis.texts}
+    assert told == {"5 %", "2 decimals", "bfloat16", "λ 10", "seed 0", "seed 1"}
     far = verified.assign(change=np.where(verified["kind"] == "pruning", 0.9, verified["change"]))
     assert by_nearness(far)[-2:] == ["pruning", "honest run"] or by_nearness(far).index("pruning") > 3
     assert "5 %" not in {text.get_text() for text in fig_overview(far, TAU).axes[0].texts}
+
+
+def test_each_dotted_line_says_whose_it_is_and_one_seed_needs_no_name(verified):
+    axis = fig_overview(verified, TAU).axes[0]
+    said = {text.get_text(): text for text in axis.texts}
+    for seed, side in ((0, "right"), (1, "left")):
+        assert said[f"seed {seed}"].xy[0] == pytest.approx(3e-4 * (1 + seed)) and said[f"seed {seed}"].get_ha() == side
+    alone = fig_overview(verified[verified["seed"] == 0], TAU).axes[0]
+    assert not [text for text in alone.texts if text.get_text().startswith("seed")]
+
+
+def test_names_that_would_run_together_are_left_out(verified):
+    close = verified[verified["strength"] == "0.05"].assign(strength="0.1", change=lambda lines: 5 * lines["change"])
+    axis = fig_overview(pd.concat([verified, close]), TAU).axes[0]
+    assert {"5 %", "10 %"} & {text.get_text() for text in axis.texts} == {"5 %"}
 
 
 def test_grey_prints_and_phones_can_read_it(verified):
     figure = fig_overview(verified, TAU)
     assert figure.get_size_inches()[0] <= 4.5, "390 pixels show it at 90 an inch or more"
     sizes = [text.get_fontsize() for text in figure.findobj(mpl.text.Text) if text.get_text()]
-    assert min(sizes) >= 6.5
+    assert min(sizes) >= 7.2
     assert len({marker for _, marker in LOOKS.values()}) >= 5 and figures_overview.WIDTH <= 4.5
