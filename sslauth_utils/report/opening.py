@@ -9,7 +9,7 @@ import pandas as pd
 
 from sslauth_utils.claims.cuts import read_stated, stated_for
 from sslauth_utils.report.sections import PAPERS, paper_of
-from sslauth_utils.study.profiles import BACKDOOR, ENROL, PRETRAIN, Profile
+from sslauth_utils.study.profiles import BACKDOOR, CLASSIFIERS, ENROL, PRETRAIN, Profile
 from sslauth_utils.study.roles import ROLES
 
 #: each paper: authors, title, where it stands
@@ -19,7 +19,7 @@ CITED = {
     "Sample pairs": "Gao et al. 2024, on sensitive sample-pairing",
     "DeepAuth": "Lao et al., AAAI 2022",
 }
-NAMES = ROLES | {"tiny_imagenet": "Tiny-ImageNet"}
+NAMES = ROLES | {"tiny_imagenet": "Tiny-ImageNet", "mnist": "MNIST", "cifar10_lossless": "CIFAR-10"}
 TARGETS = ("stl10", "gtsrb", "svhn")
 #: notebooks (ours) whose rows may turn the answer on Trans, and what they bring
 MAY_TURN = {
@@ -113,6 +113,8 @@ def sizes(profile: Profile, rows: Mapping[str, pd.DataFrame]) -> list[tuple[str,
     steps = paper(ENROL, "generator_steps")["is"]
     here = f"depth {key['generator_depth']}, {key['generator_steps']:,} steps"
     lines.append(("Generator", here, f"depth {paper(ENROL, 'generator_depth')['is']}, {steps:,} steps"))
+    if classifiers := _classifiers(profile, rows):
+        lines.append(("Classifiers", classifiers, ""))
     enough = {"14_generator_training"} if key["generator_steps"] >= steps else set()
     missing = [text.format(steps=steps) for name, text in MAY_TURN.items() if name not in {*rows, *enough}]
     if missing:
@@ -131,6 +133,18 @@ def _quality(ours: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame | None) -
             name = _set_name(one["pretrain_data"]) + f", {one['size']} px"
             parts.append(f"{name}: {' and '.join(values)} % (chance {chance:g} %)")
     return "; ".join(parts)
+
+
+def _classifiers(profile: Profile, rows: Mapping[str, pd.DataFrame]) -> str:
+    """The classifiers of which there are rows: how many of which kind, trained how long."""
+    seen = pd.concat([pd.DataFrame({"scenario": [], "seed": []}), *(table[["scenario", "seed"]] for name, table in
+                      rows.items() if name >= CLASSIFIERS and {"scenario", "seed"} <= set(table))])  # fmt: skip
+    seeds = seen.groupby("scenario")["seed"].nunique()
+    return "; ".join(
+        f"{seeds[name]} {of['arch']} of {_set_name(of['train_data'])}, {of['epochs']} epochs"
+        for name, of in profile.models.items()
+        if name in seeds.index
+    )
 
 
 def words(tau: float, played: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ def _sections(
         numbers = [tables.pop(name) for name in section.tables if name in tables]
         if mine or pictures or numbers:
             summary = report.claims[[place[ident] == section.key for ident in report.claims["id"]]]
-            printed = printed_beside_ours(summary, claims)
+            printed = printed_beside_ours(summary, claims, report.opening.played)
             shown.append(_section(section, mine) | {"figures": pictures, "tables": numbers} | _printed(printed))
             shown[-1] |= _reasons(section, findings, place)
             shown[-1] |= {

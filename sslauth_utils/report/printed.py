@@ -1,5 +1,6 @@
 """The paper's tables beside ours: every number that it prints for a cell, and what this run measures there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,12 +14,15 @@ TARGETS = {"stl10": "STL-10", "gtsrb": "GTSRB", "svhn": "SVHN"}
 NAMES = {"agreement": "agreement %", "auth_success": "authentication success %", "attack": "attack success %"}
 
 
-def printed_beside_ours(summary: pd.DataFrame, claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def printed_beside_ours(
+    summary: pd.DataFrame, claims: list[dict[str, Any]], played: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """One line a cell of the paper's table, with the paper's and our numbers.
 
     Args:
         summary: as `judge.evaluate` gives it; the claims that are wanted.
         claims: as `families.read_claims` gives them.
+        played: `opening.played_by`: the sets that play the paper's.
 
     Returns:
         Lines with encoder, change, scheme (texts) and cells: name of the number (`NAMES`) to paper, measured, interval,
@@ -36,7 +40,7 @@ def printed_beside_ours(summary: pd.DataFrame, claims: list[dict[str, Any]]) -> 
         measured, interval = with_digits(found.measured, found.low, found.high)
         sign, kind = look(found.verdict)
         cell = {"paper": f"{claim['paper']:g}", "measured": measured, "interval": interval, "sign": sign, "kind": kind}
-        key = (encoder, _change(where), _scheme(scheme))
+        key = (encoder, _change(where, played or {}), _scheme(scheme))
         lines.setdefault(key, {})[NAMES[name]] = cell
     return [
         {"encoder": encoder, "change": change, "scheme": scheme, "cells": cells}
@@ -54,12 +58,13 @@ def _number(claim: dict[str, Any]) -> str | None:
     return POINTS.get(claim["measure"]) if isinstance(where.get("scheme"), str) else None
 
 
-def _change(where: dict[str, Any]) -> str:
+def _change(where: dict[str, Any], played: Mapping[str, str]) -> str:
     """What was done to the encoder, in words."""
     tamper, strength = str(where.get("tamper", "")), where.get("strength")
     kind, _, target = tamper.partition(" ")
     if kind in ("backdoor", "disguised") and target in TARGETS:
-        return f"{kind}, {TARGETS[target]}"
+        name = TARGETS[target]
+        return f"{kind}, {played[name]} (for {name})" if name in played else f"{kind}, {name}"
     if tamper == "pruning" and strength is not None:
         text = f"pruned by {100 * strength:g} %"
     elif tamper == "rounding":

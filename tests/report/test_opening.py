@@ -33,6 +33,18 @@ def test_the_sizes_are_the_run_s_beside_the_stated_ones_with_the_encoders_qualit
         assert f"{name}: {100 * mine.iloc[0]:.0f} and {100 * mine.iloc[1]:.0f} % (chance" in lines["kNN accuracy"][0]
 
 
+def test_classifiers_are_told_once_they_have_rows(profile, lite):
+    def told(rows):
+        return [here for what, here, _ in opening.sizes(load_profile("lite"), rows) if what == "Classifiers"]
+
+    assert told(lite.rows) == []
+    pairs = pd.DataFrame({"scenario": ["mnist_lenet5"] * 4, "seed": [0, 1, 2, 2]})
+    others = pd.DataFrame({"scenario": ["cifar10_resnet20"], "seed": [0]})
+    assert told(lite.rows | {"21_sample_pairing": pairs}) == ["3 lenet5 of MNIST, 5 epochs"]
+    both = {"21_sample_pairing": pairs, "24_classifier_schemes": pd.concat([pairs, others])}
+    assert told(both) == ["3 lenet5 of MNIST, 5 epochs; 1 resnet20 of CIFAR-10, 30 epochs"]
+
+
 def test_what_may_turn_the_answer_is_told_only_while_it_has_no_rows(profile, lite):
     def told(rows, profile=profile):
         return [here for what, here, _ in opening.sizes(profile, rows) if what.startswith("May turn")]

@@ -403,4 +403,6 @@ def test_the_paper_s_numbers_stand_beside_ours(build):
     table = " ".join(re.sub("<[^>]*>", " ", parts["table1"].partition("Verdicts")[0]).split())
     for printed in ("23.17", "3.23", "74.22", "21.57"):
         assert printed in table
+    played = build(opening=Opening(played={"STL-10": "CIFAR-10"})).source
+    assert "<td>backdoor, CIFAR-10 (for STL-10)</td>" in played and "<td>backdoor, GTSRB</td>" in played
     assert "ImageNet backdoor, STL-10 DCmp 23.17" in table and "backdoor, SVHN Trans, G_min 21.57" in table
