@@ -48,6 +48,11 @@ def short(value: float | Number) -> str:
     return f"{value.measured if isinstance(value, Number) else value:.6g}"
 
 
+def rough(value: float) -> str:
+    """Two significant digits of a large factor: "3,300"."""
+    return f"{float(f'{value:.2g}'):,.0f}"
+
+
 def interval(number: Number, digits: int = 0) -> str:
     """Its 95 % interval, as "[1.5, 2.5]"."""
     return f"[{fixed(number.low, digits)}, {fixed(number.high, digits)}]"
@@ -113,7 +118,7 @@ def if_so(condition: bool, words: str) -> str:
 
 
 FILTERS: tuple[Callable[..., Any], ...] = (
-    fixed, short, interval, whole, span, printed, listed, largest, word, verdict
+    fixed, short, rough, interval, whole, span, printed, listed, largest, word, verdict
 )  # fmt: skip
 
 
