@@ -62,12 +62,13 @@ def opening(
 
 
 def cited(summary: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """The first paper and each further one of which something was measured; date and commits of the rows, if known."""
+    """The first paper and each further one of which something was measured; date and commits, if all rows know."""
     measured = set(summary.loc[summary["measured"].notna(), "source"].map(paper_of))
     parts = [CITED[paper] for paper in PAPERS if paper == PAPERS[0] or paper in measured]
-    if "finished" in runs and runs["finished"].notna().any():
-        parts.append(f"rows of {max(runs['finished'].dropna().astype(str))[:10]}")
-    if commits := list(dict.fromkeys(runs["commit"].dropna())) if "commit" in runs else []:
+    if "finished" in runs and len(runs) and runs["finished"].notna().all():
+        parts.append(f"rows of {max(runs['finished'].astype(str))[:10]}")
+    if "commit" in runs and len(runs) and runs["commit"].notna().all():
+        commits = list(dict.fromkeys(runs["commit"]))
         parts.append(f"commit {', '.join(commits)}" if len(commits) < 4 else f"{len(commits)} commits (at the end)")
     return "; ".join(parts) + "."
 

@@ -9,6 +9,7 @@ from drawn import KAPPA, RATES, SCENARIOS, sweep
 from matplotlib import pyplot as plt
 
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.rows import read_rows
 
 #: profiles with a committed run
 REFERENCES = sorted(path.parent.name for path in (RESULTS / "reference").glob("*/summary.csv"))
@@ -27,7 +28,7 @@ class Reference:
 
 def read_reference(profile):
     folder = RESULTS / "reference" / profile
-    tables = {path.name.removesuffix(".csv.gz"): pd.read_csv(path, keep_default_na=False)
+    tables = {path.name.removesuffix(".csv.gz"): read_rows(path)
               for path in sorted(folder.glob("*.csv.gz"))}  # fmt: skip
     findings = pd.read_csv(folder / "findings.csv").fillna({"reason": "", "test": "", "written": "", "answer": ""})
     return Reference(

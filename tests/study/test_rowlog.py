@@ -8,6 +8,7 @@ from sslauth_utils.study import notebook
 from sslauth_utils.study.notebook import Run
 from sslauth_utils.study.rowlog import RowLog
 from sslauth_utils.study.rows import COLUMNS as COLUMNS_OF_ROWS
+from sslauth_utils.study.rows import read_rows
 
 COLUMNS = ["experiment", "seed", "tamper", "strength", "key", "similarity"]
 CODE, OTHER_CODE = "a" * 64, "b" * 64
@@ -189,3 +190,10 @@ def test_a_run_by_hand_has_a_folder_of_its_own_and_takes_nothing_over(tmp_path, 
 def test_an_unknown_column_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="similarty"):
         log(tmp_path).add("one", [{"similarty": 1.0}])
+
+
+def test_a_long_table_has_one_type_a_column(tmp_path):
+    """pandas would read the first pieces of such a strength as texts and the last as numbers."""
+    lines = [f"{value},{nth}\n" for nth, value in enumerate(["", "a layer"] + ["0.1"] * 300_000)]
+    (tmp_path / "rows.csv").write_text("strength,key\n" + "".join(lines))
+    assert set(read_rows(tmp_path / "rows.csv")["strength"]) == {"", "a layer", "0.1"}
