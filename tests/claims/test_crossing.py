@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from crossing_world import SEES, crossed
 
+from sslauth_utils.claims import measures_crossing
 from sslauth_utils.claims.contrast import Incomplete
 from sslauth_utils.claims.crossing import ALSO_STORED, detections, smallest_seen
-from sslauth_utils.claims.measures_crossing import smallest_seen_ratio
 
 
 def rows(**changed):
@@ -60,7 +60,7 @@ def test_a_gap_in_the_middle_counts_from_behind_it():
 )
 def test_ratio(sees, expected):
     part = rows(sees=sees)
-    measured, low, high, n = smallest_seen_ratio(part, 0.995, {"versus": "DeepAuth"})
+    measured, low, high, n = measures_crossing.smallest_seen_ratio(part, 0.995, {"versus": "DeepAuth"})
     assert (measured, low, high) == pytest.approx((expected,) * 3) and n == 2
 
 
@@ -73,4 +73,4 @@ def test_incomplete():
     half = pair[(pair["method"] == "DBI") | (pair["seed"] == 0)]
     for part, versus in ((half, "DeepAuth"), (pair, "AID"), (rows(), "DeepAuth")):
         with pytest.raises(Incomplete):
-            smallest_seen_ratio(part, 0.995, {"versus": versus})
+            measures_crossing.smallest_seen_ratio(part, 0.995, {"versus": versus})
