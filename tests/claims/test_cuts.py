@@ -186,7 +186,8 @@ def test_no_claim_that_the_reference_missed_is_without_its_cuts(profile):
     summary = pd.read_csv(RESULTS / "reference" / profile / "summary.csv", keep_default_na=False)
     missed = summary[summary["verdict"] == NOT_REPRODUCED]
     cuts = cuts_of(profile_of_rows(profile, RESULTS / "reference"))
-    assert len(missed) and (missed["cuts"] != "").all()
+    stated = missed[~missed["source"].str.startswith("ours; Crossing")]  # no paper states how to compare them
+    assert len(stated) and (stated["cuts"] != "").all()
     assert summary["cuts"].tolist() == [BREAK.join(cuts(CLAIMS[name])) for name in summary["id"]]
 
 

@@ -1,6 +1,7 @@
 """The end of a run: at most 35 lines of 100 columns, whatever came out."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from drawn import TAU
@@ -45,8 +46,24 @@ def test_a_reference_s_end_fits_35_lines_of_100_columns_even_if_much_failed(refe
     screen.encode(encoding)
 
 
+def alone(reference):
+    """The same run without a row of the other papers."""
+    other = reference.summary["source"].map(paper_of) != "SSL-Auth"
+    verdicts, measured = reference.summary["verdict"].mask(other, NOT_TESTED), reference.summary["measured"].mask(other)
+    return replace(reference, summary=reference.summary.assign(verdict=verdicts, measured=measured))
+
+
+def test_a_run_of_all_papers_fits_the_screen_and_counts_each(lite, tmp_path):
+    lay_out(lite, tmp_path)
+    screen = last_screen(tmp_path, "lite")
+    said = " ".join(screen.split())
+    assert len(screen.splitlines()) <= 35 and "No rows of" not in said
+    assert re.search(r"Sample pairs: of \d+ claims [1-9]\d* held", said)
+    assert re.search(r"DeepAuth: of \d+ claims [1-9]\d* held", said)
+
+
 def test_the_counts_are_of_the_verdicts(reference, tmp_path):
-    summary = lay_out(reference, tmp_path)
+    summary = lay_out(alone(reference), tmp_path)
     screen = last_screen(tmp_path, reference.profile)
     papers = summary[~summary["source"].str.startswith("ours") & (summary["source"].map(paper_of) == "SSL-Auth")]
     held, missed = ((papers["verdict"] == verdict).sum() for verdict in (REPRODUCED, NOT_REPRODUCED))
@@ -98,7 +115,7 @@ def test_every_paper_has_its_sentence_and_ours_are_counted_apart():
 
 
 def test_every_claim_that_is_undecided_has_one_reason_and_cuts_are_counted(reference, tmp_path):
-    summary = lay_out(reference, tmp_path)
+    summary = lay_out(alone(reference), tmp_path)
     said = " ".join(last_screen(tmp_path, reference.profile).split())
     ours = summary["source"].str.startswith("ours")
     mine = summary[(summary["verdict"] == NOT_TESTED) & ~ours & (summary["source"].map(paper_of) == "SSL-Auth")]
@@ -120,7 +137,7 @@ def test_what_surprises_comes_first(lite, tmp_path):
 
 
 def test_where_the_lines_are_too_few_the_longest_answer_loses_its_last_sentence(lite, tmp_path, monkeypatch):
-    lay_out(lite, tmp_path)
+    lay_out(alone(lite), tmp_path)
     whole = last_screen(tmp_path, "lite")
     assert "An untrained generator rejects" in " ".join(whole.split())
     monkeypatch.setattr("sslauth_utils.report.last_screen.LINES", len(whole.splitlines()) - 1)

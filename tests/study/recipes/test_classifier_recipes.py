@@ -38,7 +38,7 @@ def test_a_classifier_is_trained_once_and_says_how_good_it_is(classifier, own_fo
     assert again.sha256() == classifier.sha256() and len(list(own_folder.glob("classifier-*/made.json"))) == 1
     settings = notebook_settings("smoke", CLASSIFIERS, "digits", 0)
     test = classifier_images(settings, "test", 0)
-    assert facts["accuracy"] == accuracy(classifier, test.images, test.labels) and facts["test"] == len(test) == 100
+    assert facts["accuracy"] == accuracy(classifier, test.images, test.labels) and facts["test"] == len(test) == 300
     assert len(facts["history"]) == settings["epochs"] and len(facts["classes"]) == classifier.classes == 10
 
 
