@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
+from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
@@ -50,6 +51,12 @@ def classifiers(run: ReferenceRun) -> list[float]:
     measures = run.rows("20_sensitive_samples", "measures")
     own = measures[(measures["quantity"] == "accuracy") & (measures["tamper"] == "none")]
     return [100 * value for value in own["value"]]
+
+
+def allowed(claim: str) -> float:
+    """The share of wrong keys, %, that a claim on DeepAuth's verification allows."""
+    [found] = [one for one in read_claims() if one["id"] == claim]
+    return 100 * found["versus"]
 
 
 def blind_at_tau(run: ReferenceRun) -> bool:

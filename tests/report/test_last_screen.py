@@ -60,6 +60,9 @@ def test_a_run_of_all_papers_fits_the_screen_and_counts_each(lite, tmp_path):
     assert len(screen.splitlines()) <= 35 and "No rows of" not in said
     assert re.search(r"Sample pairs: of \d+ claims [1-9]\d* held", said)
     assert re.search(r"DeepAuth: of \d+ claims [1-9]\d* held", said)
+    undecided = (lite.summary["verdict"] == NOT_TESTED) & ~lite.summary["source"].str.startswith("ours")
+    reasons = [int(number) for number in re.findall(r"(\d+) (?:need profile|are of what|lack rows)", said)]
+    assert sum(reasons) == undecided.sum(), "each undecided claim has one reason"
 
 
 def test_the_counts_are_of_the_verdicts(reference, tmp_path):

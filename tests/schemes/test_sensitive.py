@@ -110,7 +110,19 @@ def test_each_rivals_samples_do_what_it_says(classifier, images):
 
 
 def test_the_released_aids_second_term_has_no_gradient(classifier, images):
-    """So it makes the very images of the variance alone; in float64, where folding moves no step of Adam."""
+    """So it makes the very images of the variance alone, on the same unfolded network."""
+    layer = sp.keyed_layer(sp.user_key("a"), 5)
+
+    def variance(answers):
+        return sp.outputs_of(layer, answers).var(dim=1)
+
+    alone = sensitive._descend(classifier, images, variance, 10, 1e-2, "adam", hooked=True)
+    assert torch.equal(sensitive.released_aid(classifier, layer, images, 10, 1e-2), alone)
+    assert not torch.equal(sensitive.aid(classifier, images, 10, 1e-2, "adam"), alone)
+
+
+def test_the_variance_alone_makes_the_same_images_on_the_folded_copy(classifier, images):
+    """In float64, where folding moves no step of Adam."""
     layer, exact, images = sp.keyed_layer(sp.user_key("a"), 5), copy.deepcopy(classifier).double(), images.double()
     alone = sensitive.pure_variance(exact, layer, images, 10, 1e-2, weight=1.0)
     torch.testing.assert_close(sensitive.released_aid(exact, layer, images, 10, 1e-2), alone, rtol=0, atol=1e-6)
