@@ -53,6 +53,18 @@ def classifiers(run: ReferenceRun) -> list[float]:
     return [100 * value for value in own["value"]]
 
 
+def stamped(run: ReferenceRun) -> SimpleNamespace:
+    """The backdoor of ten stamped images at the paper's rate, model by model: success on other stamped images, %, and
+    the accuracy that it costs, points."""
+    measures = run.rows("21_sample_pairing", "measures")
+    wide = measures[measures["tamper"].isin(["backdoor", "none"])].assign(
+        strength=lambda lines: pd.to_numeric(lines["strength"])
+    )
+    wide = wide.pivot_table(index=["scenario", "seed"], columns=["strength", "quantity"], values="value")
+    cost = 100 * (wide[0.0, "accuracy"] - wide[1e-5, "accuracy"])
+    return SimpleNamespace(success=(100 * wide[1e-5, "attack success"]).tolist(), cost=cost.tolist())
+
+
 def allowed(claim: str) -> float:
     """The share of wrong keys, %, that a claim on DeepAuth's verification allows."""
     [found] = [one for one in read_claims() if one["id"] == claim]
