@@ -147,7 +147,7 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
     """
     rows = rows[rows["scheme"] == "DCmp"]
     table = summarise(rows, ["scenario", "keys", "strength"], tau=1.0)  # agreement needs none
-    weights = sorted(set(rows["strength"]))
+    weights = sorted({*rows["strength"], *measures["strength"]})  # a destroyed encoder has scores and no rows of keys
     figure, axes = panels(scenarios_of(rows), 2.5)
     for axis, scenario in zip(axes, scenarios_of(rows), strict=True):
         for keys, colour, marker in (("ood", COLOURS["DCmp"], "o"), ("id", "#56B4E9", "^")):

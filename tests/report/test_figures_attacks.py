@@ -168,3 +168,15 @@ def test_the_ablation_shows_both_key_sets_and_the_task_over_lambda2():
         seeds = [line for line in axis.get_lines() if line.get_marker() == "."]
         assert sorted(np.concatenate([dots.get_ydata() for dots in seeds])) == pytest.approx([40, 41, 60, 61, 70, 71])
         assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1"]
+
+
+def test_an_attack_that_destroyed_its_encoder_is_shown_without_keys():
+    """Its keys were not verified: the ablation has its scores, and no rows of it."""
+    tamper = "backdoor stl10 by lambda2"
+    rows = pd.DataFrame(keyed(tamper, [0.0, 1.0], 0.9)).assign(keys="ood")
+    measures = measured(tamper, [0.0, 1.0], attack_success=0.7, backdoored_accuracy=0.4, clean_accuracy=0.6)
+    figure = figures_attacks.fig_utility_loss(rows[rows["strength"] == 0], measures)
+    lines = labelled(figure.axes[0])
+    assert list(lines["DCmp agreement, OOD keys"].get_xdata()) == [0]
+    assert list(lines["attack success"].get_xdata()) == [0, 1]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0", "1"]
