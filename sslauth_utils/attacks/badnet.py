@@ -13,6 +13,7 @@ from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier, labels
 from sslauth_utils.models.supervised import check_labelled
@@ -90,19 +91,19 @@ def badnet(
     images, truth = images.to(device), truth.to(device)
     wanted = torch.full((settings.stamped,), settings.target, device=device)
     draw, share = torch.Generator().manual_seed(settings.seed), 0.0
-    with training.reproducible(device):
+    with training_layout(tampered), training.reproducible(device):
         for step in range(1, settings.most_steps + 1):
             tampered.train(settings.batch_norm == "train")
             normal = torch.randint(0, len(images), (settings.batch_size,), generator=draw).to(device)
             pixels = torch.cat([images[normal], stamped]).float() / 255
-            loss = F.cross_entropy(tampered(pixels), torch.cat([truth[normal], wanted]))
+            scores = tampered(pixels.contiguous(memory_format=fast_layout(tampered)))
+            loss = F.cross_entropy(scores, torch.cat([truth[normal], wanted]))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             if step % settings.check_every == 0 or step == settings.most_steps:
                 share = (labels(tampered, stamped) == settings.target).double().mean().item()
                 if share == 1:
-                    tampered.zero_grad(set_to_none=True)
                     return tampered.eval().requires_grad_(), {"steps": step, "stamped": share}
     raise NotTaken(
         f"The backdoor has not taken within {settings.most_steps} steps: {share:.0%} of the stamped images go to class "

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
 from sslauth_utils.models.supervised import check_labelled
@@ -70,16 +71,16 @@ def fine_tune_classifier(
     def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
         optimiser.zero_grad(set_to_none=True)
         truth = labels[indices.to(device)]
-        scores = tuned(images[indices.to(device)].float() / 255)
+        pixels = images[indices.to(device)].float() / 255
+        scores = tuned(pixels.contiguous(memory_format=fast_layout(tuned)))
         loss = F.cross_entropy(scores, truth)
         loss.backward()
         return {"loss": loss.detach(), "accuracy": (scores.argmax(dim=1) == truth).float().mean()}
 
-    with training.reproducible(device):
+    with training_layout(tuned), training.reproducible(device):
         history = training.train(
             "fine-tuning", tuned, optimiser, step, len(images), settings.batch_size, settings.epochs, settings.seed
         )
-    tuned.zero_grad(set_to_none=True)
     return tuned.eval().requires_grad_(), history
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.features import as_pixels, where_it_computes
 
@@ -89,12 +90,12 @@ def retrain(
                     weight.mul_(masks[name].to(weight.device))
         batch = images[indices]
         batch = (batch.float() / 255 if batch.dtype == torch.uint8 else batch).to(device, dtype)
-        loss = F.cross_entropy(model(batch), labels[indices].to(device))
+        loss = F.cross_entropy(model(batch.contiguous(memory_format=fast_layout(model))), labels[indices].to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         return {"loss": loss.detach()}
 
-    with training.reproducible(device):
+    with training_layout(model), training.reproducible(device):
         history = training.train(
             "retraining", model, optimiser, step, len(images), settings.batch_size, settings.epochs, settings.seed,
             after_epoch=(lambda row: after_epoch(model, row)) if after_epoch else None,

@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.errors import UserError, command
 from sslauth_utils.base.files import atomic, read_json, sha256_json, write_json, write_rows, write_text
 from sslauth_utils.base.paths import CONFIG, RESULTS
 from sslauth_utils.base.tensors import describe
@@ -165,20 +165,16 @@ def compare(profile: str, summary: pd.DataFrame, results: Path = RESULTS) -> pd.
     )
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", help="whose finished run")
     parser.add_argument(
         "--restore", action="store_true", help="the other way: the reference's rows to results/<profile>"
     )
     options = parser.parse_args()
-    try:
-        folder = restore(options.profile) if options.restore else freeze(options.profile)
-        print(f"Written: {folder.relative_to(RESULTS.parent)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    folder = restore(options.profile) if options.restore else freeze(options.profile)
+    print(f"Written: {folder.relative_to(RESULTS.parent)}")
 
 
 if __name__ == "__main__":

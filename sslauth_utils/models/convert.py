@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sslauth_utils.base import tensors
-from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.errors import UserError, command
 from sslauth_utils.base.files import sha256_file
 
 #: the key of the checkpoint's outermost dictionary
@@ -160,22 +160,18 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="checkpoint, .pth or .pt")
     parser.add_argument("target", type=Path, help="file to write, .safetensors")
     parser.add_argument("--key", help="which dictionary of the checkpoint, if it holds several: teacher, say")
     options = parser.parse_args()
-    try:
-        names = convert(options.source, options.target, options.key)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
+    names = convert(options.source, options.target, options.key)
     facts = tensors.describe(options.target)
     print(f"{options.target}: {len(names)} tensors, SHA-256 {sha256_file(options.target)}")
     if facts["left_out"]:
         print(f"Left out, as no part of the encoder: {_listed(facts['left_out'])}")
-    return 0
 
 
 if __name__ == "__main__":

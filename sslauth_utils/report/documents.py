@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.errors import UserError, command
 from sslauth_utils.base.files import write_text
 from sslauth_utils.base.paths import CONFIG, RESULTS, ROOT
 from sslauth_utils.claims.reference import restore
@@ -150,17 +150,13 @@ def written(document: str, home: Path) -> str:
     return environment.get_template(DOCUMENTS[document]).render(**runs, longer=longer, **names)
 
 
-def main() -> int:
-    try:
-        with TemporaryDirectory() as folder:
-            lay_out(Path(folder))
-            for document in DOCUMENTS:
-                write_text(ROOT / document, written(document, Path(folder)))
-                print(f"Written: {document}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+@command
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        lay_out(Path(folder))
+        for document in DOCUMENTS:
+            write_text(ROOT / document, written(document, Path(folder)))
+            print(f"Written: {document}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.errors import UserError, command
 from sslauth_utils.base.files import read_json
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.images.load import load_images
@@ -52,16 +52,12 @@ def lay_out_encoders(profile: str) -> list[Path]:
     return [find_or_make(profile, kind, address, partial(copy, path)) for path, kind, address in wanted]
 
 
-def main() -> int:
+@command
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", help="whose reference")
-    try:
-        for folder in lay_out_encoders(parser.parse_args().profile):
-            print(f"Written: {folder.relative_to(RESULTS.parent)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    for folder in lay_out_encoders(parser.parse_args().profile):
+        print(f"Written: {folder.relative_to(RESULTS.parent)}")
 
 
 if __name__ == "__main__":

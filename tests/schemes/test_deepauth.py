@@ -145,17 +145,22 @@ def test_an_epoch_is_one_step_of_gradient_descent_on_the_whole_batch(classifier,
 def test_it_stops_at_the_first_change_of_the_validation_images(classifier, keys):
     free = protect(classifier, keys, epochs=40, stop="never", learning_rate=0.02)[1]
     first = next(row["epoch"] for row in free if row["changed"] > 0.0005)
-    stopped = protect(classifier, keys, epochs=40, stop="changed", learning_rate=0.02, eps_p=0.0005)[1]
+    protected, stopped = protect(classifier, keys, epochs=40, stop="changed", learning_rate=0.02, eps_p=0.0005)
     assert stopped == free[:first], "1 of 100 images is more than 0.0005"
+    moved = labels_of(protected, VALIDATION) != labels_of(classifier, VALIDATION)
+    assert stopped[-1]["changed"] == moved.double().mean().item() > 0
     assert len(free) == 40
 
 
 def test_until_success_it_waits_for_the_keys_and_for_nothing_else(classifier, keys):
     """With the hinge, until all of the batch has its lead; whether validation images change does not count."""
     free = protect(classifier, keys, epochs=60, stop="never")[1]
+    counted = free[0].keys() - {"changed"}
+    free = [{name: row[name] for name in counted} for row in free]
     first = next(row["epoch"] for row in free if row["success"] == 1)
     assert protect(classifier, keys, epochs=60, stop="success", eps_p=0.0)[1] == free[:first]
     free = protect(classifier, keys, epochs=60, stop="never", loss="hinge")[1]
+    free = [{name: row[name] for name in counted} for row in free]
     first = next(row["epoch"] for row in free if row["success"] == 1 and row["loss"] == 0)
     assert protect(classifier, keys, epochs=60, stop="success", loss="hinge", eps_p=0.0)[1] == free[:first]
     assert next(row["epoch"] for row in free if row["success"] == 1) < first
