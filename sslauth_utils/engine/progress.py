@@ -45,7 +45,8 @@ class Progress:
         states = {run.folder: status(run) for run in self.runs}
         for run in self.runs:
             now = states[run.folder]
-            if now["state"] != self._told.get(run.folder, "waiting"):
+            # "waiting" again: somebody deleted its results
+            if now["state"] not in ("waiting", self._told.get(run.folder)):
                 self._told[run.folder] = now["state"]
                 self._tell(run, now, states)
         if self.in_place:

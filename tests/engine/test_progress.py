@@ -89,6 +89,21 @@ def test_a_pipe_gets_a_line_for_each_change_and_none_twice(says, clock):
     ]
 
 
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_a_run_whose_results_are_deleted_while_it_works_is_told_again_when_it_says_something(
+    says, clock, tmp_path, stream
+):
+    out = stream()
+    told = progress.Progress([A], SECONDS, 2, out)
+    says(A, state="running")
+    told.look()
+    (tmp_path / A.folder / "status.json").unlink()
+    told.look()
+    says(A, state="done", seconds=61)
+    told.end()
+    assert out.getvalue().count("done in 61 s") == 1
+
+
 def test_a_terminal_gets_one_line_in_place_above_it_what_ended(says, clock):
     out = Terminal()
     shown = progress.Progress([A, B], SECONDS, 1, out)
