@@ -241,9 +241,12 @@ def utility_loss(run: ReferenceRun, weight: float, scenario: str) -> SimpleNames
     )  # fmt: skip
 
 
-def utility_weights(run: ReferenceRun) -> list[float]:
-    """The weights of the utility loss that were tried."""
-    return sorted(run.rows("13_utility_loss")["strength"].unique())
+def utility_cells(run: ReferenceRun) -> list[tuple[float, str, str]]:
+    """What was run with which weight of the utility loss, the heaviest first: weight, scenario, its name."""
+    rows = run.rows("13_utility_loss")
+    made = set(zip(rows["strength"].astype(float), rows["scenario"], strict=True))
+    names = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
+    return [(weight, scenario, names[scenario]) for weight, scenario in sorted(made, key=lambda one: (-one[0], one[1]))]
 
 
 def by_generator(run: ReferenceRun) -> list[Number]:
