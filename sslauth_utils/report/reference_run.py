@@ -148,13 +148,16 @@ class ReferenceRun:
         wheres = [where | {"scenario": scenario, "seed": seed} for scenario, seed in encoders]
         return [self.measure(name, notebook, one, table, **fields) for one in wheres]
 
-    def alone(self, claim: str) -> list[Number]:
-        """What the rows of every seed by itself measure for a claim."""
+    def narrowed(self, claim: str, **where: Any) -> Number:
+        """What fewer of the rows measure for a claim: those of one seed or of one classifier, say."""
         asked = self._claims[claim]
         fields = {name: asked[name] for name in ("versus", "rule") if name in asked}
-        wheres = [asked["where"] | {"seed": seed} for seed in self.seeds]
-        table = asked.get("table", "rows")
-        return [self.measure(asked["measure"], asked["notebook"], where, table, **fields) for where in wheres]
+        rows = asked["where"] | where
+        return self.measure(asked["measure"], asked["notebook"], rows, asked.get("table", "rows"), **fields)
+
+    def alone(self, claim: str) -> list[Number]:
+        """What the rows of every seed by itself measure for a claim."""
+        return [self.narrowed(claim, seed=seed) for seed in self.seeds]
 
     def met(self, seed: int | None = None) -> dict[str, bool]:
         """Of each claim that the rows, or one seed's, decide, whether its rule is met."""

@@ -19,6 +19,12 @@ from sslauth_utils.report.sections import PAPERS, paper_of
 from sslauth_utils.study.rows import select
 
 BOTH = ["DCmp", "Trans"]
+#: the classifiers of lite
+MODELS = {
+    "mnist_lenet5": "LeNet-5 of MNIST",
+    "cifar10_resnet20": "ResNet-20 of CIFAR-10",
+    "cifar10_vgg16": "VGG-16 of CIFAR-10",
+}
 WORKS = 95  # attack success, %, that the paper says of its attacks
 CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
 
@@ -34,33 +40,36 @@ def counts(run: ReferenceRun) -> SimpleNamespace:
     return SimpleNamespace(papers=len(verdicts), held=held, missed=missed, ours=int(asked.sum()), before=before)
 
 
-def others(run: ReferenceRun) -> list[str]:
-    """Of each further paper of which the run decides claims: how many, and how they came out."""
+def others(run: ReferenceRun) -> list[SimpleNamespace]:
+    """Of each further paper of which the run decides claims: how many, of how many, and how they came out."""
     asked = run.summary[~run.summary["source"].str.startswith("ours")]
     found = []
     for paper in PAPERS[1:]:
         verdicts = asked.loc[asked["source"].map(paper_of) == paper, "verdict"]
         held, missed = (int((verdicts == verdict).sum()) for verdict in (REPRODUCED, NOT_REPRODUCED))
         if held + missed:
-            found.append(f"{held + missed} of {len(verdicts)} ({paper}: {held} held, {missed} did not)")
+            about = {"decided": held + missed, "of": len(verdicts), "held": held, "missed": missed}
+            found.append(SimpleNamespace(paper=paper, **about))
     return found
 
 
-def classifiers(run: ReferenceRun) -> list[float]:
-    """Accuracies of the classifiers on which all checks were compared, %, one by one."""
+def classifiers(run: ReferenceRun) -> list[SimpleNamespace]:
+    """The classifiers that were signed, by kind: model (its name in the profile), name, and accuracies, %, by seed."""
     measures = run.rows("20_sensitive_samples", "measures")
     own = measures[(measures["quantity"] == "accuracy") & (measures["tamper"] == "none")]
-    return [100 * value for value in own["value"]]
+    return [
+        SimpleNamespace(model=model, name=MODELS[model], accuracies=(100 * of["value"]).tolist())
+        for model, of in own.groupby("scenario", sort=False)
+    ]
 
 
-def stamped(run: ReferenceRun) -> SimpleNamespace:
-    """The backdoor of ten stamped images at the paper's rate, model by model: success on other stamped images, %, and
+def stamped(run: ReferenceRun, model: str) -> SimpleNamespace:
+    """The backdoor of ten stamped images at the paper's rate, seed by seed: success on other stamped images, %, and
     the accuracy that it costs, points."""
     measures = run.rows("21_sample_pairing", "measures")
-    wide = measures[measures["tamper"].isin(["backdoor", "none"])].assign(
-        strength=lambda lines: pd.to_numeric(lines["strength"])
-    )
-    wide = wide.pivot_table(index=["scenario", "seed"], columns=["strength", "quantity"], values="value")
+    asked = (measures["scenario"] == model) & measures["tamper"].isin(["backdoor", "none"])
+    wide = measures[asked].assign(strength=lambda lines: pd.to_numeric(lines["strength"]))
+    wide = wide.pivot_table(index="seed", columns=["strength", "quantity"], values="value")
     cost = 100 * (wide[0.0, "accuracy"] - wide[1e-5, "accuracy"])
     return SimpleNamespace(success=(100 * wide[1e-5, "attack success"]).tolist(), cost=cost.tolist())
 

@@ -143,7 +143,8 @@ def test_of_the_other_papers_the_readme_tells_what_is_decided(home):
     assert told.others(run) == []
     verdicts[names[:2]], verdicts[names[2]] = REPRODUCED, NOT_REPRODUCED
     run.summary = run.summary.assign(verdict=verdicts)
-    assert told.others(run) == [f"3 of {len(names)} (DeepAuth: 2 held, 1 did not)"]
+    [found] = told.others(run)
+    assert vars(found) == {"paper": "DeepAuth", "decided": 3, "of": len(names), "held": 2, "missed": 1}
 
 
 def test_words_that_the_rows_do_not_bear_out_stop_the_writing():
