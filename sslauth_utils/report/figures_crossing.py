@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from sslauth_utils.claims.crossing import ALSO_STORED, RUN, detections, smallest_seen
 from sslauth_utils.report.style import PAGE, scenarios_of
@@ -13,7 +14,7 @@ from sslauth_utils.report.tables import Table
 
 CAPTION = (
     "Every check of a classifier on the same tampers, at one false-alarm rate: no alarm when the untouched file is run "
-    "otherwise. Dark: detected in every model; white: in none."
+    "otherwise. Dark: detected in every model; lighter: in some; white: in none; grey: not asked."
 )
 #: tampers of several strengths, and their axis
 _GRADED = {"weight noise": "noise / weights", "fine-tuning": "learning rate", "pruning": "share of weights"}
@@ -28,6 +29,7 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
     """Share of models in which each check detects each strength, one line of panels a classifier."""
     found, scenarios = detections(rows), scenarios_of(rows)
     methods = _ordered(found["method"].unique())
+    shades = plt.get_cmap("Blues").with_extremes(under="w", bad="0.85")
     figure, axes = plt.subplots(
         len(scenarios), len(_GRADED), figsize=(PAGE * 1.1, 0.9 + len(scenarios) * (0.6 + 0.17 * len(methods))),
         sharey=True, squeeze=False,
@@ -38,7 +40,7 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
             part = own[own["tamper"] == tamper]
             wide = part.pivot_table(index="method", columns="strength", values="detected", aggfunc="mean")
             wide = wide.reindex(methods)
-            axis.imshow(wide.to_numpy(float), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axis.imshow(wide.to_numpy(float), cmap=shades, vmin=1e-9, vmax=1, aspect="auto")
             names = [f"{strength:g}" for strength in wide.columns]
             axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
             axis.set_yticks(range(len(methods)), methods, fontsize=6.5)
@@ -49,6 +51,9 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
             axis.set_title(f"{scenario}: {tamper}" if len(scenarios) > 1 else tamper, fontsize=8)
             axis.set_xlabel(label)
     figure.tight_layout()
+    legend = {1.0: "detected in every model", 0.5: "in some", 0.0: "in none"}
+    patches = [Patch(facecolor=shades(share), edgecolor="0.7", label=label) for share, label in legend.items()]
+    figure.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=len(patches))
     return figure
 
 
@@ -61,9 +66,10 @@ def crossing_table(rows: pd.DataFrame) -> Table:
               for kind, null in (("run", RUN), ("all", ALSO_STORED))}  # fmt: skip
     text = (
         "The smallest tamper from which on every stronger one is detected, median over models; > where the strongest "
-        f"is missed. The untouched file run in {counts['run']} other ways raises no alarm, so another such way does "
-        f"with at most {100 / (counts['run'] + 1):.0f} % chance. "
-        f"'16 bits allowed': nor do all {counts['all']} honest changes, fewer bits of weights and images among them. "
+        f"is missed. In the first columns the untouched file run in {counts['run']} other ways raises no alarm; one "
+        f"more such way does with at most {100 / (counts['run'] + 1):.0f} % chance. "
+        f"In the columns '16 bits allowed' none of all {counts['all']} honest changes raises an alarm, weights and "
+        "images in fewer bits among them. "
         "A signature is checked on its own protected model."
     )
     return "The crossing: which check of a classifier sees the smallest change", text, table

@@ -14,9 +14,9 @@ from sslauth_utils.report.style import COLUMN, PAGE, panels, scenarios_of
 from sslauth_utils.report.tables import Table
 
 CAPTIONS = {
-    "null": "The null of sensitive samples: labels that change when nothing was changed, by method and honest change, "
-    "%.",
-    "noise": "The noise of the logit difference d by honest change (blue), and the pairs' gap of d (red). A gap no "
+    "null": "The null of sensitive samples: labels that change under honest changes, %. White: none; grey: not asked. "
+    "Lines part running otherwise, storing or computing otherwise, and sending images otherwise.",
+    "noise": "The noise of the logit difference d by honest change (blue), and the pairs' gap of d (orange). A gap no "
     "larger than the noise is no pair.",
     "tuning": "Table III of the sample-pairing paper: detection by learning rate, optimiser and mode of batch norm. "
     "Dashed: the false alarms of the same samples.",
@@ -43,15 +43,20 @@ def fig_by_hand(toy: Any, points: Any, ring: Any, path: Any, arrived: int) -> Fi
     grid = np.stack(np.meshgrid(way, way), axis=-1).reshape(-1, 2)
     outputs = toy(points.new_tensor(grid)).detach().numpy()
     margin = (outputs[:, 0] - outputs[:, 1]).reshape(80, 80)
-    figure, axis = plt.subplots(figsize=(COLUMN * 1.2, COLUMN * 1.1))
-    axis.contourf(way, way, margin, levels=np.linspace(-8, 8, 17), cmap="RdBu", alpha=0.5, extend="both")
-    axis.contour(way, way, margin, levels=[0], colors="k", linewidths=1)
-    axis.scatter(*points.numpy().T, c=ring.numpy(), cmap="RdBu_r", s=4)
-    axis.plot(*path[: arrived + 1].numpy().T, "-", color="#009E73", label="stage 1")
-    axis.plot(*path[arrived:].numpy().T, "-", color="#D55E00", label="stage 2")
-    axis.plot(*path[-2:].numpy().T, "ko", markersize=4, label="the pair")
-    axis.set(aspect="equal", xticks=[], yticks=[])
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3)
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, PAGE * 0.5))
+    for axis, size in zip(axes, (1, 3), strict=True):  # all, and larger: the pair alone
+        axis.contourf(way, way, margin, levels=np.linspace(-8, 8, 17), cmap="RdBu", alpha=0.5, extend="both")
+        axis.contour(way, way, margin, levels=[0], colors="k", linewidths=1)
+        axis.scatter(*points.numpy().T, c=ring.numpy(), cmap="RdBu_r", s=1.5 * size, linewidths=0)
+        axis.plot(*path[: arrived + 1].numpy().T, "-", color="#009E73", label="stage 1")
+        axis.plot(*path[arrived:].numpy().T, ".-", color="#D55E00", markersize=2 * size, label="stage 2")
+        axis.plot(*path[-2:].numpy().T, "o", color="k", fillstyle="none", markersize=3 + size, label="the pair")
+        axis.set(aspect="equal", xticks=[], yticks=[])
+    middle, reach = path[-2:].mean(dim=0).tolist(), 1.5 * float((path[arrived] - path[-1]).norm())
+    axes[1].set(
+        title="at the pair", xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach)
+    )
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0.08), ncol=3)
     return figure
 
 
@@ -85,7 +90,7 @@ def fig_planes(planes: Mapping[float, Any]) -> Figure:
 
 
 def fig_null(rows: pd.DataFrame) -> Figure:
-    """False alarms by honest change and method, %, mean over the seeds of each classifier.
+    """Labels that change, %, by honest change and method, mean over the seeds of each classifier.
 
     Args:
         rows: of 20_sensitive_samples, or those of 21_sample_pairing that are no tamper.
@@ -93,7 +98,8 @@ def fig_null(rows: pd.DataFrame) -> Figure:
     rows = rows[rows["kind"] != "tamper"]
     scenarios = scenarios_of(rows)
     methods = ordered(rows["method"].unique())
-    changes = list(dict.fromkeys(zip(rows["tamper"], rows["strength"].astype(str), strict=True)))
+    kinds = dict(zip(zip(rows["tamper"], rows["strength"].astype(str), strict=True), rows["kind"], strict=True))
+    changes, parts = list(kinds), pd.factorize(np.array(list(kinds.values()), dtype=object))[0]
     figure, axes = plt.subplots(
         1, len(scenarios), figsize=(1.6 + len(scenarios) * (0.6 + 0.3 * len(methods)), 2.6 + 0.2 * len(changes)),
         sharey=True, squeeze=False,
@@ -102,14 +108,17 @@ def fig_null(rows: pd.DataFrame) -> Figure:
         found = rates(rows[rows["scenario"] == scenario])
         wide = found.pivot_table(index=["tamper", "strength"], columns="method", values="rate", sort=False)
         wide = wide.reindex(index=pd.MultiIndex.from_tuples(changes), columns=methods)
-        axis.imshow(wide.to_numpy(), cmap="Oranges", vmin=0, vmax=100, aspect="auto")
+        colours = plt.get_cmap("Oranges").with_extremes(under="w", bad="0.85")  # no label: white; not asked: grey
+        axis.imshow(wide.to_numpy(), cmap=colours, vmin=1e-9, vmax=100, aspect="auto")
+        for line in np.flatnonzero(np.diff(parts)) + 0.5:
+            axis.axhline(line, color="0.15", linewidth=0.8)
         for (line, column), value in np.ndenumerate(wide.to_numpy()):
             if np.isfinite(value) and value > 0:
                 axis.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=6,
                           color="w" if value > 60 else "0.15")  # fmt: skip
         axis.set_xticks(range(len(methods)), methods, rotation=90)
         axis.set_yticks(range(len(changes)), [" ".join(change).strip() for change in changes])
-        axis.set_title(f"{scenario}: false alarms, %")
+        axis.set_title(f"{scenario}: labels that change, %")
     figure.tight_layout()
     return figure
 
@@ -122,17 +131,24 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
     """
     scenarios = scenarios_of(measures)
     figure, axes = panels(scenarios, 4.2)
+    numbers = measures.loc[measures["quantity"].isin(["noise of d", "gap of d"]), "value"].astype(float)
+    least = 10 ** np.floor(np.log10(numbers[numbers > 0].min())) if (numbers > 0).any() else 1e-10
     for axis, scenario in zip(axes, scenarios, strict=True):
         own, place, names = measures[measures["scenario"] == scenario], 0, []
         for quantity, colour in (("noise of d", "#0072B2"), ("gap of d", "#D55E00")):
             part = own[own["quantity"] == quantity]
             for name, group in part.groupby(["tamper", part["strength"].astype(str)], sort=False):
-                values = group["value"].astype(float).clip(lower=1e-10)
-                axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5)
+                values = group["value"].astype(float)
+                axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
                 names.append(" ".join(name).strip())
                 place += 1
         axis.set_yticks(range(place), names, fontsize=6.5)
-        axis.set(xscale="log", ylim=(place - 0.5, -0.5), xlabel="noise of d (blue), gap of d (red)")
+        axis.set_xscale("symlog", linthresh=least, linscale=0.5)  # has a place for 0, where many ways of running are
+        highest = np.ceil(np.log10(max(numbers.max(), 10 * least)))
+        decades = np.arange(np.log10(least), highest + 1, 2)
+        axis.set_xticks([0, *10**decades], ["0", *(f"$10^{{{decade:.0f}}}$" for decade in decades)])
+        axis.set_xticks([], minor=True)
+        axis.set(xlim=(0, 10**highest), ylim=(place - 0.5, -0.5), xlabel="noise of d (blue), gap of d (orange)")
     figure.tight_layout()
     return figure
 

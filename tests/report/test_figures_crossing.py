@@ -22,6 +22,10 @@ def test_dark_is_detected():
     assert methods == ["pairs, calibrated", "DeepAuth", "DCmp on features at tau", "DCmp on features"]
     shown = dict(zip(methods, first.images[0].get_array().tolist(), strict=True))
     assert shown["pairs, calibrated"] == [1, 1, 1, 1] and shown["DeepAuth"] == [0, 0, 0, 1]
+    drawn, patches = first.images[0], figure.legends[0].legend_handles
+    for share, patch in zip((1.0, 0.5, 0.0), patches, strict=True):  # the legend's shades are the figure's
+        assert patch.get_facecolor() == pytest.approx(drawn.cmap(drawn.norm(share)), abs=0.02)
+    assert [patch.get_label() for patch in patches] == ["detected in every model", "in some", "in none"]
 
 
 def test_of_two_models_of_which_one_detects_the_shade_is_half():

@@ -25,12 +25,22 @@ def test_the_null_shows_every_honest_change_and_its_false_alarms(rows):
     loud = of_samples(12, method="pairs 1e-06", scenario="gtsrb_vgg16", kind="run", tamper="threads", strength="1")
     figure = figures_pairs.fig_null(pd.concat([rows, pd.DataFrame(loud)], ignore_index=True))
     assert [axis.get_title() for axis in figure.axes] == [
-        f"{name}: false alarms, %" for name in ("cifar10_resnet18", "flowers102_resnet152", "gtsrb_vgg16")
+        f"{name}: labels that change, %" for name in ("cifar10_resnet18", "flowers102_resnet152", "gtsrb_vgg16")
     ]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["repeated run", "batch size 7", "oneDNN off", "threads 1"]
     assert [text.get_text() for text in figure.axes[2].texts] == ["12"]
     assert [text.get_text() for text in figure.axes[0].texts] == []
+    drawn = figure.axes[2].images[0]
+    assert drawn.cmap(drawn.norm(0.0)) == (1, 1, 1, 1) != drawn.cmap(drawn.norm(0.1))  # no label that changes is white
+
+
+def test_the_null_parts_running_otherwise_from_storing_otherwise():
+    kinds = [("run", "oneDNN off"), ("cast", "weights stored as"), ("cast", "computed in"), ("sent", "images sent as")]
+    rows = [row for kind, name in kinds
+            for row in of_samples(1, method="DBI", scenario="m", kind=kind, tamper=name, strength="")]  # fmt: skip
+    lines = figures_pairs.fig_null(pd.DataFrame(rows)).axes[0].lines
+    assert [line.get_ydata()[0] for line in lines] == [0.5, 2.5]
 
 
 def test_noise_and_gap_are_drawn_in_one_unit():
@@ -42,6 +52,15 @@ def test_noise_and_gap_are_drawn_in_one_unit():
     figure = figures_pairs.fig_noise(pd.DataFrame(lines))
     noise, gap = figure.axes[0].lines
     assert noise.get_xdata().tolist() == [1e-6] * 2 and gap.get_xdata().tolist() == [1e-4] * 2
+
+
+def test_no_noise_is_drawn_at_a_zero_of_its_own():
+    lines = [{"scenario": "m", "seed": 0, "tamper": "a", "strength": n, "quantity": "noise of d", "value": value}
+             for n, value in enumerate((0.0, 2e-6))]  # fmt: skip
+    [axis] = figures_pairs.fig_noise(pd.DataFrame(lines)).axes
+    assert axis.lines[0].get_xdata().tolist() == [0.0]
+    assert axis.get_xlim()[0] == 0 and axis.get_xticks()[0] == 0 and axis.get_xticklabels()[0].get_text() == "0"
+    assert figures_pairs.fig_noise(pd.DataFrame(lines[:1])).axes[0].lines[0].get_xdata().tolist() == [0.0]
 
 
 def test_fine_tuning_is_drawn_by_rate_with_its_false_alarms(rows):
@@ -86,6 +105,7 @@ def test_pictures_of_samples_planes_and_the_way_by_hand():
     pair = figure.axes[0].lines[-1]
     assert pair.get_label() == "the pair"
     assert np.allclose(pair.get_xydata(), [[0.2, 0.2], [0.3, 0.2]])
+    assert np.isclose(sum(figure.axes[1].get_xlim()) / 2, 0.25)  # the second panel is about the pair
 
 
 def test_a_tamper_that_there_is_not_has_no_column(rows):

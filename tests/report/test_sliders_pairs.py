@@ -34,6 +34,10 @@ def test_an_image_on_the_other_side_is_red_and_the_axis_stays(monkeypatch):
         assert axis.get_title().startswith(f"{name}: {share} of the pairs")
         assert [tuple(colour) for colour in axis.collections[0].get_facecolors()] == colours
         limits.add(axis.get_ylim())
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+            "first image", "second image", "on its side", "on the other side",
+        ]  # fmt: skip
+        assert 0 in axis.get_yticks() and len(axis.get_yticks()) <= 9
     assert len(limits) == 1
 
 
