@@ -51,8 +51,8 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
             axis.set_title(f"{scenario}: {tamper}" if len(scenarios) > 1 else tamper, fontsize=8)
             axis.set_xlabel(label)
     figure.tight_layout()
-    legend = {1.0: "detected in every model", 0.5: "in some", 0.0: "in none"}
-    patches = [Patch(facecolor=shades(share), edgecolor="0.7", label=label) for share, label in legend.items()]
+    legend = {"detected in every model": shades(1.0), "in some": shades(0.5), "in none": "w"}
+    patches = [Patch(facecolor=shade, edgecolor="0.7", label=label) for label, shade in legend.items()]
     figure.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=len(patches))
     return figure
 

@@ -145,7 +145,7 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
         axis.set_yticks(range(place), names, fontsize=6.5)
         axis.set_xscale("symlog", linthresh=least, linscale=0.5)  # has a place for 0, where many ways of running are
         highest = np.ceil(np.log10(max(numbers.max(), 10 * least)))
-        decades = np.arange(np.log10(least), highest + 1, 2)
+        decades = np.arange(np.log10(least) + 1, highest + 1, 2)
         axis.set_xticks([0, *10**decades], ["0", *(f"$10^{{{decade:.0f}}}$" for decade in decades)])
         axis.set_xticks([], minor=True)
         axis.set(xlim=(0, 10**highest), ylim=(place - 0.5, -0.5), xlabel="noise of d (blue), gap of d (orange)")

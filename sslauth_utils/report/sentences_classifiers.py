@@ -14,7 +14,8 @@ HASH = "SHA-256"
 
 def wrapped(text: str, width: int = 100) -> str:
     """`text`, every line of it broken between words: Jupyter breaks a longer line within a word."""
-    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
+    kept = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in kept.splitlines())
 
 
 def false_alarm_step(rows: pd.DataFrame, steps: Sequence[float]) -> str:
@@ -37,7 +38,7 @@ def false_alarm_step(rows: pd.DataFrame, steps: Sequence[float]) -> str:
     if of_others.empty:
         return f"{told}."
     loudest = of_others.loc[of_others["rate"].idxmax()]
-    return f"{told}: {_name(loudest)} changes {loudest['rate']:.0f} % of these pairs."
+    return f"{told}: with {_name(loudest)}, {loudest['rate']:.0f} % of these pairs change."
 
 
 def loudest(rows: pd.DataFrame) -> str:
@@ -91,7 +92,7 @@ def sees_least(rows: pd.DataFrame, tampers: Sequence[str] = ("weight noise", "fi
         if np.isinf(asked.min()):
             line = f"{tamper}: no check of the answers sees the strongest."
         else:
-            line = f"{tamper}: seen from {asked.min():g} on by {', '.join(first)}."
+            line = f"{tamper}: seen from {asked.min():g} on by {'; '.join(first)}."
         others = {name: own[name] for name in ("DCmp on features", HASH) if name in own.index and name not in first}
         lines.append(line + "".join(f" {name}: {_from(value)}." for name, value in others.items()))
     return "\n".join(lines)

@@ -35,7 +35,7 @@ def margin_slider(enrolled: Mapping[str, Tensor], found: Mapping[str, Tensor], w
             axis.plot([], [], "s", color=colour, label=label)
         axis.axhline(0, color="0.3", linewidth=0.8)
         axis.set_yscale("symlog", linthresh=linear)
-        axis.set_yticks([*(-(10**decades[::-1])), 0, *10**decades])
+        axis.set_yticks([*(-(10 ** decades[::-1])), 0, *10**decades])
         axis.set_yticks([], minor=True)
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axis.set(
