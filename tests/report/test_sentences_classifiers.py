@@ -30,7 +30,8 @@ def test_a_line_is_broken_between_words():
 
 def test_the_finest_quiet_step_says_what_is_not_counted():
     text = told.false_alarm_step(null(), [0.001, 1e-6])
-    assert "only run otherwise: 0.001." in text and "with weights stored as bfloat16, 30 % of these pairs change" in text
+    assert "only run otherwise: 0.001." in text
+    assert "with weights stored as bfloat16, 30 % of these pairs change" in text
     assert "otherwise: 1e-06" in told.false_alarm_step(null(fine=0), [0.001, 1e-6])
     assert told.false_alarm_step(null(), [1e-6]).startswith("Every step has false alarms")
 
