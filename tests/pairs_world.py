@@ -48,9 +48,10 @@ def paired():
                                   "value": TABLE_I[data] / 100, "n": 10_000})  # fmt: skip
             still.append(about | {"seed": seed, "tamper": "another user", "strength": 0, "quantity": "still pairs",
                                   "value": 0.0, "n": KEYS})  # fmt: skip
-            for name, value in zip(("DBI", "AID", "pairs"), TABLE_V[data], strict=True):
-                measures.append(about | {"seed": seed, "tamper": "cost", "strength": "", "n": KEYS,
-                                         "quantity": f"seconds {name}", "value": value})  # fmt: skip
+            for count, seconds in TABLE_V[data].items():
+                for name, value in zip(("DBI", "AID", "pairs"), seconds, strict=True):
+                    measures.append(about | {"seed": seed, "tamper": "cost", "strength": count, "n": count,
+                                             "quantity": f"seconds {name}", "value": value})  # fmt: skip
     return {"20_sensitive_samples": ([], still), "21_sample_pairing": (rows, measures)}
 
 
