@@ -1,5 +1,6 @@
 """Plain sentences that notebooks print under a table or a figure. Every number in them comes from rows."""
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +21,12 @@ NAMES = {"Trans": "G_min", "Trans G_max": "G_max", "Trans G_ini": "G_ini"}
 
 
 def say(text: str) -> None:
-    """Print `text` in lines of at most `WIDTH` columns, broken between words."""
+    """Print `text` in lines of at most `WIDTH` columns, broken between words; intervals and "5 %" stay whole."""
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
-        print(textwrap.fill(line, WIDTH, subsequent_indent=2 * indent, break_on_hyphens=False))
+        whole = re.sub(r" (?=%)|(?<=\d,) (?=-?\d)", "\u00a0", line)  # no blank to textwrap
+        lines = textwrap.fill(whole, WIDTH, subsequent_indent=2 * indent, break_on_hyphens=False)
+        print(lines.replace("\u00a0", " "))
 
 
 def pruning(rows: pd.DataFrame, tau: float) -> str:
@@ -94,7 +97,7 @@ def attack_success(
         for line in found.itertuples()
     ]
     good = int((found["value"] > ATTACK_SUCCESS).sum())
-    told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {ATTACK_SUCCESS:.0%}: "
+    told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {100 * ATTACK_SUCCESS:g} %: "
     told += f"{good} of {len(found)} reach it."
     broken = int((found["value"] <= WORKS).sum())
     if broken:
@@ -108,12 +111,12 @@ def attack_success(
     for weight in sorted(set(found.loc[found["strength"] > 0, "strength"])):
         told += (
             f"\nλ = {weight:g} weighs the imitation loss {weight:g} times as much as the loss of the trigger, and the "
-            f"learning rate is {share_of_rate(recipe, weight):.0%} of that of 06_backdoor."
+            f"learning rate is {100 * share_of_rate(recipe, weight):.0f} % of that of 06_backdoor."
         )
     if plain:
         shares = ", ".join(f"{100 * share:.0f} % for {target}" for target, share in plain.items())
         told += f"\nWithout imitation loss as many epochs give {shares}."
-    return told + "\nWhich of these is the reason has not been tested here."
+    return told + "\nWhether that is the whole reason has not been tested here."
 
 
 def utility(measures: pd.DataFrame) -> str:
@@ -141,14 +144,20 @@ def backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame) -> str:
     """
     table = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["tamper", "scheme"], tau)
     printed = printed[(printed["measure"] == "agreement") & printed["scenario"].isin(set(rows["scenario"]))]
-    told = ["Seen here:"]
-    for scheme, lines in table.groupby("scheme"):
+    schemes = dict(tuple(table.groupby("scheme")))
+    verdicts = [f"{scheme} rejects {int((lines['passed'] < 100).sum())} of {len(lines)} encoders"
+                for scheme, lines in schemes.items()]  # fmt: skip
+    told = [f"Seen here: {', '.join(verdicts)}."]
+    for scheme, lines in schemes.items():
+        targets = [tamper.split()[-1] for tamper in lines["tamper"]]
+        agreement, passing = (
+            ", ".join(f"{value:{digits}} % for {target}" for value, target in zip(lines[name], targets, strict=True))
+            for name, digits in (("agreement", ".1f"), ("auth_success", "g"))
+        )
         paper = printed[printed["scheme"] == scheme]["paper"]
-        parts = [f"{line.agreement:.1f} % for {line.tamper.split()[-1]}" for line in lines.itertuples()]
-        said = f" The paper has {paper.min():g} to {paper.max():g} %." if len(paper) else ""
-        told.append(f"{scheme}: agreement is {', '.join(parts)}.{said}")
-        none, rejected = int((lines["auth_success"] == 0).sum()), int((lines["passed"] < 100).sum())
-        told.append(f"{scheme} rejects {rejected} of {len(lines)} encoders; no key passes with {none} of them.")
+        said = f"; the paper has {paper.min():g} to {paper.max():g} %" if len(paper) else ""
+        keys = f"Keys that pass: {passing}." if lines["auth_success"].any() else "No key passes."
+        told.append(f"{scheme}: agreement is {agreement}{said}. {keys}")
     return "\n".join(told)
 
 

@@ -44,7 +44,7 @@ def test_attack_success_is_held_against_the_papers(values, reach, reason):
     assert f"{100 * values[0]:.0f} % for stl10, {100 * values[1]:.0f} % for svhn" in told
     assert f"{reach} of 2 reach it" in told
     assert ("5 epochs on 1,024 shadow images" in told) is reason
-    assert ("the learning rate is 23% of that of 06_backdoor" in told) is reason
+    assert ("the learning rate is 23 % of that of 06_backdoor" in told) is reason
     assert ("Without imitation loss as many epochs give 99 % for stl10." in told) is reason
     assert ("1 of 2 are no working backdoors" in told) is reason
     plain = sentences.attack_success(measures.assign(strength=0), RECIPE, 1024)
@@ -76,10 +76,11 @@ def test_a_backdoor_is_held_against_the_papers_agreement_and_keys():
         {"scenario": "imagenet", "measure": "agreement", "scheme": "Trans", "paper": 3.2},
     ])  # fmt: skip
     told = sentences.backdoor(one(pd.DataFrame(found)), TAU, printed).splitlines()
-    assert told[1].startswith("DCmp: agreement is 99.9 % for stl10.") and told[1].endswith("has 73.9 to 74.5 %.")
-    assert told[2] == "DCmp rejects 0 of 1 encoders; no key passes with 0 of them."
-    assert told[3].startswith("Trans: agreement is 60.0 % for stl10.") and "paper" not in told[3]
-    assert told[4] == "Trans rejects 1 of 1 encoders; no key passes with 1 of them."
+    assert told == [
+        "Seen here: DCmp rejects 0 of 1 encoders, Trans rejects 1 of 1 encoders.",
+        "DCmp: agreement is 99.9 % for stl10; the paper has 73.9 to 74.5 %. Keys that pass: 100 % for stl10.",
+        "Trans: agreement is 60.0 % for stl10. No key passes.",
+    ]
 
 
 def test_what_is_said_is_broken_between_words_and_keeps_its_indent(capsys):
@@ -88,6 +89,9 @@ def test_what_is_said_is_broken_between_words_and_keeps_its_indent(capsys):
     assert max(map(len, lines)) <= sentences.WIDTH and len(lines) == 5
     assert [len(line) - len(line.lstrip()) for line in lines] == [0, 0, 0, 2, 4]
     assert " ".join(lines).count("word") == 40
+    assert not any(line.endswith("[1.0,") for line in lines), "an interval stays whole"
+    sentences.say("x" * 98 + " 5 %")
+    assert capsys.readouterr().out.splitlines()[1] == "5 %"
 
 
 @pytest.mark.parametrize(("loss", "verdict"), [(1e-4, "is deceived (100 %"), (0.02, "rejects (0 %")])
