@@ -65,8 +65,10 @@ def fig_attack_losses(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> F
         histories: by the attack's name, the rows that `attacks.backdoor.backdoor` returns.
     """
     figure, axes = plt.subplots(1, len(histories), figsize=(PAGE, 2.2), sharey=True, squeeze=False)
-    parts = {"effectiveness": "trigger → reference", "reference": "reference stays", "utility": "shadow images stay"}
-    parts |= {"imitation": "keys stay"}
+    parts = {
+        "effectiveness": "effectiveness: trigger → reference", "reference": "reference: stays where it was",
+        "utility": "utility: shadow images stay", "imitation": "imitation: keys stay",
+    }  # fmt: skip
     for axis, (name, history) in zip(axes[0], histories.items(), strict=True):
         for (part, label), style in zip(parts.items(), _STYLES, strict=False):
             if part in history[0]:

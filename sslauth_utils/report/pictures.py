@@ -12,7 +12,11 @@ MAGNIFIED = 5  # differences are shown so many times larger: most cannot be seen
 
 
 def show_images(
-    rows: Sequence[Tensor], names: Sequence[str], columns: int = 10, under: Mapping[int, Tensor] | None = None
+    rows: Sequence[Tensor],
+    names: Sequence[str],
+    columns: int = 10,
+    under: Mapping[int, Tensor] | None = None,
+    title: str = "",
 ) -> Figure:
     """A contact sheet: one line of images a tensor.
 
@@ -20,6 +24,7 @@ def show_images(
         rows: tensors (N, 3, H, W), uint8 or float in [0, 1]; the first `columns` are shown.
         names: a label for each line.
         under: by the line's place, a number for each of its images, written under it.
+        title: of the sheet; several of one cell are else hard to tell apart.
     """
     under = under or {}
     columns = min(columns, *(len(images) for images in rows))
@@ -39,6 +44,8 @@ def show_images(
         if place in under:
             for axis, value in zip(line, under[place].tolist(), strict=False):
                 axis.set_xlabel(f"{value:.3f}", fontsize=7, labelpad=1)
+    if title:
+        figure.suptitle(title, fontsize=9)
     return figure
 
 

@@ -1,16 +1,32 @@
 """Plain sentences that notebooks print under a table or a figure. Every number in them comes from rows."""
 
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from sslauth_utils.attacks.backdoor import BackdoorSettings
 from sslauth_utils.claims.reference import reference_claims
 from sslauth_utils.claims.statistics import amplification, summarise
 from sslauth_utils.report.tables import with_interval
 
 #: what the paper promises of its attacks
 ATTACK_SUCCESS = 0.95
+#: of triggered images: an attack that fails on more of them is no working backdoor
+WORKS = 0.5
+WIDTH = 100  # columns that JupyterLab shows of a printed line without breaking it in mid-word
 NAMES = {"Trans": "G_min", "Trans G_max": "G_max", "Trans G_ini": "G_ini"}
+
+
+def say(text: str) -> None:
+    """Print `text` in lines of at most `WIDTH` columns, broken between words; intervals and "5 %" stay whole."""
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        whole = re.sub(r" (?=%)|(?<=\d,) (?=-?\d)", "\u00a0", line)  # no blank to textwrap
+        lines = textwrap.fill(whole, WIDTH, subsequent_indent=2 * indent, break_on_hyphens=False)
+        print(lines.replace("\u00a0", " "))
 
 
 def pruning(rows: pd.DataFrame, tau: float) -> str:
@@ -53,12 +69,26 @@ def magnification(rows: pd.DataFrame, alike: pd.Series, rate: float) -> str:
     )
 
 
-def attack_success(measures: pd.DataFrame, epochs: int, shadow: int) -> str:
+def share_of_rate(recipe: Mapping[str, Any], weight: float) -> float:
+    """What `shared_rate` leaves of the learning rate where the imitation loss weighs `weight`.
+
+    Args:
+        recipe: the parameters of 06_backdoor.
+    """
+    named = {name: recipe[name] for name in ("learning_rate", "lambda1", "lambda2", "shared_rate")}
+    return BackdoorSettings(**named, imitation=weight).rate(0, 1) / recipe["learning_rate"]
+
+
+def attack_success(
+    measures: pd.DataFrame, recipe: Mapping[str, Any], shadow: int, plain: Mapping[str, float] | None = None
+) -> str:
     """Whether each attack works as well as the paper says, and what is known of the reason.
 
     Args:
         measures: of 06_backdoor or 07_imitation, one encoder, without lines by epoch.
-        epochs, shadow: of the attack: how long, and on how many shadow images.
+        recipe: the parameters of 06_backdoor.
+        shadow: how many shadow images the attack has.
+        plain: where `measures` are of 07_imitation, by target the success of the same attack without imitation loss.
     """
     found = measures[measures["quantity"] == "attack success"]
     several = found["strength"].nunique() > 1
@@ -67,14 +97,68 @@ def attack_success(measures: pd.DataFrame, epochs: int, shadow: int) -> str:
         for line in found.itertuples()
     ]
     good = int((found["value"] > ATTACK_SUCCESS).sum())
-    told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {ATTACK_SUCCESS:.0%}: "
+    told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {100 * ATTACK_SUCCESS:g} %: "
     told += f"{good} of {len(found)} reach it."
-    if good < len(found):
+    broken = int((found["value"] <= WORKS).sum())
+    if broken:
+        told += f"\n{broken} of {len(found)} are no working backdoors: the trigger fails on half of the images or more."
+    if good == len(found):
+        return told
+    told += (
+        f"\nWhat is known of the reason: this attack has {recipe['epochs']} epochs on {shadow:,} shadow images. "
+        "BadEncoder has 200 epochs on all images."
+    )
+    for weight in sorted(set(found.loc[found["strength"] > 0, "strength"])):
         told += (
-            f"\nWhat is known of the reason: this attack has {epochs} epochs on {shadow:,} shadow images. "
-            "BadEncoder has 200 epochs on all images. Whether that is the whole reason has not been tested here."
+            f"\nλ = {weight:g} weighs the imitation loss {weight:g} times as much as the loss of the trigger, and the "
+            f"learning rate is {100 * share_of_rate(recipe, weight):.0f} % of that of 06_backdoor."
         )
-    return told
+    if plain:
+        shares = ", ".join(f"{100 * share:.0f} % for {target}" for target, share in plain.items())
+        told += f"\nWithout imitation loss as many epochs give {shares}."
+    return told + "\nWhether that is the whole reason has not been tested here."
+
+
+def utility(measures: pd.DataFrame) -> str:
+    """What each attack costs the task it is made for.
+
+    Args:
+        measures: of 06_backdoor, one encoder.
+    """
+    table = measures.pivot(index="tamper", columns="quantity", values="value").mul(100)
+    before, after = table["clean accuracy"], table["backdoored accuracy"]
+    parts = [f"{before[tamper]:.1f} to {after[tamper]:.1f} % for {tamper.split()[-1]}" for tamper in table.index]
+    worst = (after - before).idxmin()
+    return (
+        f"Seen here: accuracy goes from {', '.join(parts)}. The largest change is {after[worst] - before[worst]:+.1f} "
+        f"points, for {worst.split()[-1]}."
+    )
+
+
+def backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame) -> str:
+    """Whether a backdoor moves the keys as far as the paper says, and whether a key passes.
+
+    Args:
+        rows: of 06_backdoor, one encoder.
+        printed: the paper's numbers, as `families.printed_points` gives them.
+    """
+    table = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["tamper", "scheme"], tau)
+    printed = printed[(printed["measure"] == "agreement") & printed["scenario"].isin(set(rows["scenario"]))]
+    schemes = dict(tuple(table.groupby("scheme")))
+    verdicts = [f"{scheme} rejects {int((lines['passed'] < 100).sum())} of {len(lines)} encoders"
+                for scheme, lines in schemes.items()]  # fmt: skip
+    told = [f"Seen here: {', '.join(verdicts)}."]
+    for scheme, lines in schemes.items():
+        targets = [tamper.split()[-1] for tamper in lines["tamper"]]
+        agreement, passing = (
+            ", ".join(f"{value:{digits}} % for {target}" for value, target in zip(lines[name], targets, strict=True))
+            for name, digits in (("agreement", ".1f"), ("auth_success", "g"))
+        )
+        paper = printed[printed["scheme"] == scheme]["paper"]
+        said = f"; the paper has {paper.min():g} to {paper.max():g} %" if len(paper) else ""
+        keys = f"Keys that pass: {passing}." if lines["auth_success"].any() else "No key passes."
+        told.append(f"{scheme}: agreement is {agreement}{said}. {keys}")
+    return "\n".join(told)
 
 
 def disguise(rows: pd.DataFrame, tau: float) -> str:

@@ -20,15 +20,18 @@ LOSSES = (1e-7, 2)  # of 1 - similarity: what a slider's axis holds
 
 
 def draw_losses(axis: plt.Axes, similarities: Mapping[str, Sequence[float]], tau: float) -> None:
-    """Draw every key's 1 - similarity by scheme, best key first, with tau labelled, on an axis that never moves."""
+    """Draw every key's 1 - similarity by scheme, best key first, with tau labelled, on an axis that never moves.
+
+    Legend and label stand right of the axis: points may lie anywhere in it.
+    """
     for scheme, values in similarities.items():
         loss = 1 - np.asarray(values, float)
         label = f"{scheme}: {(loss < 1 - tau).mean():.0%} pass"
         axis.plot(np.sort(loss).clip(LOSSES[0]), MARKERS[scheme], color=COLOURS[scheme], label=label)
     axis.axhline(1 - tau, color="0.3", linewidth=0.8, linestyle="--")
-    axis.text(0, 1 - tau, f"τ = {100 * tau:g} %", fontsize=7, va="bottom")
+    axis.text(1.02, 1 - tau, f"τ = {100 * tau:g} %", fontsize=7, va="center", transform=axis.get_yaxis_transform())
     axis.set(yscale="log", ylim=LOSSES, xlabel="keys, best first", ylabel="1 − similarity")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower left", bbox_to_anchor=(1, 0))
 
 
 def pruning_slider(encoder: Encoder, record: Record, rates: Sequence[float]) -> ipywidgets.Widget:
@@ -79,7 +82,7 @@ def epoch_slider(
     def show(epoch: int) -> None:
         now = rows[rows["strength"] == epoch]
         success = measures[measures["strength"] == epoch]["value"].mean()
-        _, axis = plt.subplots(figsize=(7, 2.6))
+        _, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
         draw_losses(axis, {scheme: now[now["scheme"] == scheme]["similarity"] for scheme in ("DCmp", "Trans")}, tau)
         axis.set_title(f"epoch {epoch}: attack success {success:.0%}, clean encoder's classifier")
         plt.show()

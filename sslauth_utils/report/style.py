@@ -126,7 +126,10 @@ def panels(scenarios: Sequence[str], height: float = 2.5, sharey: bool = True) -
 def draw_paper_points(
     axis: plt.Axes, claims: pd.DataFrame | None, scenario: str, measure: str, labelled: bool = True
 ) -> None:
-    """Draw the paper's printed values of `measure` in this scenario as stars, named in the legend if `labelled`."""
+    """Draw the paper's printed values of `measure` in this scenario as stars, named in the legend if `labelled`.
+
+    The stars lie behind the curves: a star is larger than the mark that is compared with it.
+    """
     if claims is None or claims.empty:
         return
     points = claims[(claims["scenario"] == scenario) & (claims["measure"] == measure)]
@@ -135,11 +138,11 @@ def draw_paper_points(
             100 * point.strength,
             point.paper,
             "*",
-            markersize=10,
+            markersize=13,
             markerfacecolor="none",
-            markeredgewidth=1,
+            markeredgewidth=0.8,
             color=COLOURS[point.scheme],
-            zorder=5,
+            zorder=1.5,
             label=f"paper, {point.scheme}" if labelled else None,
         )
 

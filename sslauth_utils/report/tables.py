@@ -104,7 +104,10 @@ def success_table(measures: pd.DataFrame) -> pd.DataFrame:
             count, over all classes, is left out: one number for one quantity.
     """
     table = measures.pivot(index=["tamper", "strength"], columns="quantity", values="value").mul(100).round(1)
-    return table[[name for name in ("chance", *_SHOWN, "references read as the target", "destroyed") if name in table]]
+    table = table[[name for name in ("chance", *_SHOWN, "references read as the target", "destroyed") if name in table]]
+    if "destroyed" in table:
+        table = table.assign(destroyed=table["destroyed"].map({0: "no", 100: "yes"}))
+    return table.rename(columns={name: f"{name} %" for name in table if name != "destroyed"}).rename_axis(columns=None)
 
 
 def attack_table(rows: pd.DataFrame, measures: pd.DataFrame, tau: float) -> Table:

@@ -73,8 +73,9 @@ def test_losses_are_drawn_as_the_cosines_that_they_are():
     figure = figures_attacks.fig_attack_losses({"stl10": history, "svhn": history})
     assert [axis.get_title() for axis in figure.axes] == ["stl10", "svhn"]
     drawn = labelled(figure.axes[0])
-    assert set(drawn) == {"trigger → reference", "shadow images stay"}, "no line for a loss that is not there"
-    assert drawn["trigger → reference"].get_xydata() == pytest.approx(np.array([[1, 0.6], [2, 0.7]]))
+    named = {"effectiveness: trigger → reference", "utility: shadow images stay"}
+    assert set(drawn) == named, "no line for a loss that is not there"
+    assert drawn["effectiveness: trigger → reference"].get_xydata() == pytest.approx(np.array([[1, 0.6], [2, 0.7]]))
 
 
 def test_bars_of_attack_success_are_means_over_seeds():

@@ -78,6 +78,14 @@ def test_amplification_is_drawn_for_the_three_objectives(pruned):
         assert any(np.allclose(y, 1) for _, y in lines(axis)), "the line of no amplification"
     assert legend(figure) == list(labels.values())
     assert figure.axes[0].get_ylabel() == "κ = (1 − SSIM) / (1 − cos)"
+    assert figure.axes[0].get_yticks().min() == 1
+
+
+def test_where_a_generator_hides_the_axis_has_a_tick_below_it(pruned):
+    hidden = pruned.copy()
+    of_max = hidden["scheme"] == "Trans G_max"
+    hidden.loc[of_max, "similarity"] = 1 - (1 - hidden.loc[of_max, "similarity"]) / KAPPA["Trans G_max"] * 0.3
+    assert figures_pruning.fig_amplification(hidden).axes[0].get_yticks().min() == 0.2
 
 
 def test_the_batch_norm_ablation_tells_both_prunings_apart(pruned):

@@ -18,6 +18,8 @@ def test_a_contact_sheet_shows_each_image_in_its_place():
         assert np.array_equal(axis.images[0].get_array(), image.permute(1, 2, 0).numpy())
         assert not axis.get_xticks().size and not axis.get_yticks().size
     assert [axis.get_ylabel() for axis in figure.axes] == ["keys", "", "", "made", "", ""]
+    assert figure.get_suptitle() == ""
+    assert pictures.show_images([stored], ["keys"], title="STL-10").get_suptitle() == "STL-10"
 
 
 def test_a_change_is_shown_with_its_difference_and_its_ssim():

@@ -6,6 +6,8 @@ from drawn import KAPPA, TAU, part, sweep
 
 from sslauth_utils.report import sentences
 
+RECIPE = {"epochs": 5, "learning_rate": 0.05, "lambda1": 1.0, "lambda2": 1.0, "shared_rate": True}
+
 
 def one(rows):
     """Of one encoder."""
@@ -38,10 +40,58 @@ def test_attack_success_is_held_against_the_papers(values, reach, reason):
         {"tamper": f"disguised {target}", "strength": 10, "quantity": quantity, "value": value}
         for target, value in zip(("stl10", "svhn"), values, strict=True) for quantity in ("attack success", "ASR-B")
     ])  # fmt: skip
-    told = sentences.attack_success(measures, 5, 1024)
+    told = sentences.attack_success(measures, RECIPE, 1024, {"stl10": 0.99})
     assert f"{100 * values[0]:.0f} % for stl10, {100 * values[1]:.0f} % for svhn" in told
     assert f"{reach} of 2 reach it" in told
     assert ("5 epochs on 1,024 shadow images" in told) is reason
+    assert ("the learning rate is 23 % of that of 06_backdoor" in told) is reason
+    assert ("Without imitation loss as many epochs give 99 % for stl10." in told) is reason
+    assert ("1 of 2 are no working backdoors" in told) is reason
+    plain = sentences.attack_success(measures.assign(strength=0), RECIPE, 1024)
+    assert "λ" not in plain and "imitation" not in plain
+
+
+@pytest.mark.parametrize(("shared", "weight", "share"), [(True, 10, 3 / 13), (True, 0, 1), (False, 10, 1)])
+def test_the_learning_rate_falls_with_the_weight_where_it_is_shared(shared, weight, share):
+    assert sentences.share_of_rate(RECIPE | {"shared_rate": shared}, weight) == pytest.approx(share)
+
+
+def test_the_task_s_loss_is_told_with_the_attack_that_costs_most():
+    measures = pd.DataFrame([
+        {"tamper": f"backdoor {target}", "quantity": quantity, "value": value}
+        for target, before, after in (("gtsrb", 0.5, 0.52), ("svhn", 0.789, 0.608))
+        for quantity, value in (("clean accuracy", before), ("backdoored accuracy", after))
+    ])  # fmt: skip
+    assert sentences.utility(measures) == (
+        "Seen here: accuracy goes from 50.0 to 52.0 % for gtsrb, 78.9 to 60.8 % for svhn. "
+        "The largest change is -18.1 points, for svhn."
+    )
+
+
+def test_a_backdoor_is_held_against_the_papers_agreement_and_keys():
+    found = sweep("backdoor stl10", (0,), lambda scheme, _: 1e-3 if scheme == "DCmp" else 0.4, ["DCmp", "Trans"])
+    printed = pd.DataFrame([
+        {"scenario": "cifar10", "measure": "agreement", "scheme": "DCmp", "paper": 73.9},
+        {"scenario": "cifar10", "measure": "agreement", "scheme": "DCmp", "paper": 74.5},
+        {"scenario": "imagenet", "measure": "agreement", "scheme": "Trans", "paper": 3.2},
+    ])  # fmt: skip
+    told = sentences.backdoor(one(pd.DataFrame(found)), TAU, printed).splitlines()
+    assert told == [
+        "Seen here: DCmp rejects 0 of 1 encoders, Trans rejects 1 of 1 encoders.",
+        "DCmp: agreement is 99.9 % for stl10; the paper has 73.9 to 74.5 %. Keys that pass: 100 % for stl10.",
+        "Trans: agreement is 60.0 % for stl10. No key passes.",
+    ]
+
+
+def test_what_is_said_is_broken_between_words_and_keeps_its_indent(capsys):
+    sentences.say("Seen here: " + "word " * 40 + "\n  " + "κ [1.0, 2.0], " * 12)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= sentences.WIDTH and len(lines) == 5
+    assert [len(line) - len(line.lstrip()) for line in lines] == [0, 0, 0, 2, 4]
+    assert " ".join(lines).count("word") == 40
+    assert not any(line.endswith("[1.0,") for line in lines), "an interval stays whole"
+    sentences.say("x" * 98 + " 5 %")
+    assert capsys.readouterr().out.splitlines()[1] == "5 %"
 
 
 @pytest.mark.parametrize(("loss", "verdict"), [(1e-4, "is deceived (100 %"), (0.02, "rejects (0 %")])

@@ -35,6 +35,11 @@ def test_losses_say_where_tau_stands_and_how_many_pass():
     sliders.draw_losses(axis, {"DCmp": [1.0, 0.999, 0.9], "Trans": [0.5, 0.4, 0.3]}, TAU)
     assert [text.get_text() for text in axis.texts] == ["τ = 99.5 %"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["DCmp: 67% pass", "Trans: 0% pass"]
+    axis.figure.draw_without_rendering()
+    right = axis.get_window_extent().x1
+    assert all(part.get_window_extent().x0 > right for part in (*axis.texts, *axis.get_legend().get_texts())), (
+        "points may lie anywhere in the axes"
+    )
     assert axis.get_ylim() == sliders.LOSSES
     assert axis.get_lines()[0].get_ydata() == pytest.approx([sliders.LOSSES[0], 0.001, 0.1]), (
         "a loss of 0 stays in view"

@@ -31,8 +31,10 @@ def test_one_number_stands_for_one_quantity():
     measures = pd.DataFrame([{"tamper": "backdoor svhn", "strength": 0, "quantity": name, "value": value}
                              for name, value in lines])  # fmt: skip
     table = success_table(measures)
-    assert table.columns.tolist() == ["chance", "clean accuracy", "attack success"]
+    assert table.columns.tolist() == ["chance %", "clean accuracy %", "attack success %"]
     assert table.loc[("backdoor svhn", 0)].tolist() == [10, 80, 95]
+    gone = pd.DataFrame([{"tamper": "backdoor svhn", "strength": 0, "quantity": "destroyed", "value": 1.0}])
+    assert success_table(pd.concat([measures, gone]))["destroyed"].tolist() == ["yes"]
 
 
 def test_the_table_of_equal_strictness_says_why_its_numbers_differ():
