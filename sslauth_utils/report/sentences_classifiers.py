@@ -1,6 +1,5 @@
 """Plain sentences that the notebooks on classifiers print. Every number and name in them comes from rows."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +9,6 @@ from sslauth_utils.claims.crossing import detections, smallest_seen
 from sslauth_utils.claims.pair_rates import rates
 
 HASH = "SHA-256"
-
-
-def wrapped(text: str, width: int = 100) -> str:
-    """`text`, every line of it broken between words: Jupyter breaks a longer line within a word."""
-    kept = text.replace(" %", "\N{NO-BREAK SPACE}%")
-    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in kept.splitlines())
 
 
 def false_alarm_step(rows: pd.DataFrame, steps: Sequence[float]) -> str:

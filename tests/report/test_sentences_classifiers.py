@@ -21,13 +21,6 @@ def null(fine=4):
     )
 
 
-def test_a_line_is_broken_between_words():
-    lines = told.wrapped("word " * 30 + "\nsecond").splitlines()
-    assert [len(line) <= 100 for line in lines] == [True] * 3 and lines[-1] == "second"
-    assert told.wrapped("of 100 %", 6).splitlines() == ["of", "100\N{NO-BREAK SPACE}%"]
-    assert set(" ".join(lines).split()) == {"word", "second"}
-
-
 def test_the_finest_quiet_step_says_what_is_not_counted():
     text = told.false_alarm_step(null(), [0.001, 1e-6])
     assert "only run otherwise: 0.001." in text
