@@ -74,6 +74,21 @@ def stamped(run: ReferenceRun, model: str) -> SimpleNamespace:
     return SimpleNamespace(success=(100 * wide[1e-5, "attack success"]).tolist(), cost=cost.tolist())
 
 
+def batch_norm(run: ReferenceRun, model: str, methods: list[str]) -> list[SimpleNamespace]:
+    """One epoch of SGD with batch norm in either mode, at rate 0 too: how, what each method sees, %, and what the paper
+    prints of its pairs at that rate on its ResNet18, if anything."""
+    lines = []
+    frozen = [(rate, "frozen") for rate in ("1e-09", "1e-07", "1e-06")]
+    for rate, mode in [("1e-09", "train"), ("0", "train"), *frozen]:
+        where = {"scenario": model, "tamper": f"fine-tuning sgd {mode} {rate}"}
+        seen = [run.measure("detected", "21_sample_pairing", where | {"method": method}) for method in methods]
+        paper = run.summary["paper"].get(f"pairs-t3-pairs-cifar10-{rate}", "")
+        words = {"train": "in train mode", "frozen": "frozen"}[mode]
+        how = f"rate {rate.replace('e-0', 'e-')}, batch norm {words}"
+        lines.append(SimpleNamespace(how=how, seen=seen, paper=paper))
+    return lines
+
+
 def allowed(claim: str) -> float:
     """The share of wrong keys, %, that a claim on DeepAuth's verification allows."""
     [found] = [one for one in read_claims() if one["id"] == claim]
