@@ -38,7 +38,7 @@ MEASURES: dict[str, Measure] = {
 COMPARES = {
     "rise": "strength", "success_rise": "strength", "share_change": "strength",
     "kappa_ratio": "scheme", "generator_gap": "scheme",
-    "setting_kappa_ratio": "keys", "setting_success_gap": "keys",
+    "setting_kappa_ratio": "keys", "setting_success_gap": "keys", "gap_to_tamper": "tamper",
 }  # fmt: skip
 #: measures that set networks against each other, each of which has seeds of its own
 ACROSS = {"accepted_gap", "models_gap"}
