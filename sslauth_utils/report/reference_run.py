@@ -65,6 +65,11 @@ class ReferenceRun:
         return read_yaml(self._folder / KEPT)["notebooks"]
 
     @cached_property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The values of the run's classifiers, by their names in the profile."""
+        return read_yaml(self._folder / KEPT).get("models", {})
+
+    @cached_property
     def seeds(self) -> list[int]:
         return read_yaml(self._folder / KEPT)["seeds"]
 

@@ -54,13 +54,17 @@ def others(run: ReferenceRun) -> list[SimpleNamespace]:
 
 
 def classifiers(run: ReferenceRun) -> list[SimpleNamespace]:
-    """The classifiers that were signed, by kind: model (its name in the profile), name, and accuracies, %, by seed."""
+    """The classifiers that were signed, by kind: model (its name in the profile), name, accuracies, %, by seed, and the
+    iterations of stage 1."""
     measures = run.rows("20_sensitive_samples", "measures")
     own = measures[(measures["quantity"] == "accuracy") & (measures["tamper"] == "none")]
     return [
-        SimpleNamespace(model=model, name=MODELS[model], accuracies=(100 * of["value"]).tolist())
-        for model, of in own.groupby("scenario", sort=False)
-    ]
+        SimpleNamespace(
+            model=model, name=name, accuracies=(100 * own.loc[own["scenario"] == model, "value"]).tolist(),
+            iterations=run.models[model]["iterations"],
+        )
+        for model, name in MODELS.items() if (own["scenario"] == model).any()
+    ]  # fmt: skip
 
 
 def stamped(run: ReferenceRun, model: str) -> SimpleNamespace:

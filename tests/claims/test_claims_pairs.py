@@ -145,14 +145,14 @@ def test_a_tamper_counts_above_the_worst_way_of_running_the_untouched_model():
 
 def test_costs_are_compared_model_by_model():
     lines = [
-        {"scenario": name, "seed": 0, "quantity": f"seconds {core}", "value": value}
-        for name, values in (("a", (2.0, 1.0)), ("b", (8.0, 1.0)))
+        {"scenario": name, "seed": 0, "strength": count, "quantity": f"seconds {core}", "value": value}
+        for name, count, values in (("a", 150, (1.0, 1.0)), ("a", 300, (4.0, 1.0)), ("b", 150, (8.0, 1.0)))
         for core, value in zip("xy", values, strict=True)
     ]
     claim = {"where": {"quantity": ["seconds x", "seconds y"]}}
     assert measures_pairs.cost_ratio(pd.DataFrame(lines), 0, claim) == pytest.approx((4.0, 2.0, 8.0, 2))
     with pytest.raises(Incomplete):
-        measures_pairs.cost_ratio(pd.DataFrame(lines[:3]), 0, claim)
+        measures_pairs.cost_ratio(pd.DataFrame(lines[:5]), 0, claim)
 
 
 def test_models_and_not_samples_are_replicates():

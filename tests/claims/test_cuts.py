@@ -106,8 +106,9 @@ def test_the_paper_s_profile_has_no_cuts_but_those_that_one_parameter_for_all_mo
     found = {name: cuts(claim) for name, claim in CLAIMS.items() if cuts(claim)}
     own = found.pop("pairs-isolation")  # 20 also runs for LeNet-5, whose pairs the crossing asks
     assert own and all(cut.startswith("mnist_lenet5: ") for cut in own)
-    crossed = {name: tuple(found.pop(name)) for name in list(found) if name.startswith("crossing-tau-")}
-    assert len(crossed) == 3, "SSL-Auth's tolerance, asked of a classifier"
+    asked = [name for name in found if name.startswith(("crossing-tau-", "crossing-features-"))]
+    crossed = {name: tuple(found.pop(name)) for name in asked}
+    assert len(crossed) == 6, "SSL-Auth's features, and its tolerance, asked of a classifier"
     assert set(crossed.values()) == {("features of lenet5 with labels and not of a SimCLR resnet50",)}
     assert {tuple(cuts) for cuts in found.values()} == {("gtsrb_vgg16: AID's rate 0.001 instead of 0.1",)}
     assert all(CLAIMS[name]["where"].get("method") not in ("DBI", "pairs 0.0001") for name in found)
