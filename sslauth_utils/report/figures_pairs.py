@@ -176,6 +176,15 @@ def fig_pruning(rows: pd.DataFrame) -> Figure:
     return _lines(rows, ["pruning"], "share of each layer's weights")
 
 
+def _in_words(tamper: str) -> str:
+    """A panel's title: "SGD, batch norm frozen", in two lines, of "fine-tuning sgd frozen"."""
+    if not tamper.startswith("fine-tuning"):
+        return tamper
+    _, optimiser, mode = tamper.split()
+    name = {"sgd": "SGD", "adam": "Adam"}[optimiser]
+    return f"{name},\nbatch norm {mode}"
+
+
 def _lines(rows: pd.DataFrame, tampers: Sequence[str], label: str) -> Figure:
     scenarios = scenarios_of(rows)
     figure, axes = plt.subplots(
@@ -194,8 +203,8 @@ def _lines(rows: pd.DataFrame, tampers: Sequence[str], label: str) -> Figure:
                 colour = _COLOURS["pairs"] if _is_papers(method) else _COLOURS[method]
                 axis.plot(points.index, points, "-o", markersize=2.5, linewidth=1, color=colour, label=method)
                 axis.axhline(alarms.get(method, np.nan), linestyle="--", linewidth=0.8, color=colour)
-            axis.set(xscale="log", ylim=(-3, 103), title=f"{scenario}: {tamper}" if len(scenarios) > 1 else tamper)
-        line[0].set_ylabel("detected, %")
+            axis.set(xscale="log", ylim=(-3, 103), title=_in_words(tamper) if scenario == scenarios[0] else "")
+        line[0].set_ylabel(f"{scenario}\ndetected, %" if len(scenarios) > 1 else "detected, %")
     for axis in axes[-1]:
         axis.set_xlabel(label)
     figure.tight_layout()

@@ -31,10 +31,14 @@ def models_note(profile: str) -> str:
     models = [
         f"{name} ({of['arch']} of {_width(of['width'])}, {of['epochs']} epochs) "
         f"× {len(of['seeds'])} "
-        f"seed{'s' if len(of['seeds']) > 1 else ''}"
+        f"seed{'s' if len(of['seeds']) > 1 else ''}{_only_in(of.get('notebooks', []))}"
         for name, of in profile_of_rows(profile).models.items()
     ]
     return _marked(profile, f"{profile}: {'; '.join(models)}")
+
+
+def _only_in(notebooks: list[str]) -> str:
+    return f" in {' and '.join(sorted(name[:2] for name in notebooks))} alone" if notebooks else ""
 
 
 def _width(channels: int) -> str:

@@ -66,7 +66,8 @@ def test_no_noise_is_drawn_at_a_zero_of_its_own():
 def test_fine_tuning_is_drawn_by_rate_with_its_false_alarms(rows):
     figure = figures_pairs.fig_fine_tuning(rows)
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles[:2] == ["cifar10_resnet18: fine-tuning sgd train", "cifar10_resnet18: fine-tuning sgd frozen"]
+    assert titles[:2] == ["SGD,\nbatch norm train", "SGD,\nbatch norm frozen"]
+    assert figure.axes[0].get_ylabel() == "cifar10_resnet18\ndetected, %"
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert lines["DBI"].get_xdata()[0] == pytest.approx(1e-10) and lines["DBI"].get_ydata()[0] == pytest.approx(20)
     assert lines["pairs 1e-06"].get_ydata()[0] == pytest.approx(50)
