@@ -123,6 +123,18 @@ def fig_null(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+_QUANTITIES = {"noise of d": "#0072B2", "gap of d": "#D55E00"}
+
+
+def _lines_of_noise(measures: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Quantity, tamper and strength of each line, the same for every classifier, whichever of them it lacks."""
+    named = measures.assign(strength=measures["strength"].astype(str))
+    each = named[["scenario", "quantity", "tamper", "strength"]].drop_duplicates()
+    most_first = np.argsort(-each.groupby("scenario")["tamper"].transform("size").to_numpy(), kind="stable")
+    found = list(dict.fromkeys(each.iloc[most_first].drop(columns="scenario").itertuples(index=False, name=None)))
+    return [line for quantity in _QUANTITIES for line in found if line[0] == quantity]
+
+
 def fig_noise(measures: pd.DataFrame) -> Figure:
     """The noise of d by honest change, and the gap of d of each form of pairs, in the same units; dots are seeds.
 
@@ -133,22 +145,21 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
     figure, axes = panels(scenarios, 4.2)
     numbers = measures.loc[measures["quantity"].isin(["noise of d", "gap of d"]), "value"].astype(float)
     least = 10 ** np.floor(np.log10(numbers[numbers > 0].min())) if (numbers > 0).any() else 1e-10
+    lines = _lines_of_noise(measures)
     for axis, scenario in zip(axes, scenarios, strict=True):
-        own, place, names = measures[measures["scenario"] == scenario], 0, []
-        for quantity, colour in (("noise of d", "#0072B2"), ("gap of d", "#D55E00")):
-            part = own[own["quantity"] == quantity]
-            for name, group in part.groupby(["tamper", part["strength"].astype(str)], sort=False):
-                values = group["value"].astype(float)
-                axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
-                names.append(" ".join(name).strip())
-                place += 1
-        axis.set_yticks(range(place), names, fontsize=6.5)
+        own = measures[measures["scenario"] == scenario]
+        named = list(zip(own["quantity"], own["tamper"], own["strength"].astype(str), strict=True))
+        for place, line in enumerate(lines):
+            values = own.loc[[name == line for name in named], "value"].astype(float)
+            colour = _QUANTITIES[line[0]]
+            axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
+        axis.set_yticks(range(len(lines)), [" ".join(name).strip() for _, *name in lines], fontsize=6.5)
         axis.set_xscale("symlog", linthresh=least, linscale=0.5)  # has a place for 0, where many ways of running are
         highest = np.ceil(np.log10(max(numbers.max(), 10 * least)))
         decades = np.arange(np.log10(least) + 1, highest + 1, 2)
         axis.set_xticks([0, *10**decades], ["0", *(f"$10^{{{decade:.0f}}}$" for decade in decades)])
         axis.set_xticks([], minor=True)
-        axis.set(xlim=(0, 10**highest), ylim=(place - 0.5, -0.5), xlabel="noise of d (blue), gap of d (orange)")
+        axis.set(xlim=(0, 10**highest), ylim=(len(lines) - 0.5, -0.5), xlabel="noise of d (blue), gap of d (orange)")
     figure.tight_layout()
     return figure
 

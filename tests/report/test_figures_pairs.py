@@ -63,6 +63,23 @@ def test_no_noise_is_drawn_at_a_zero_of_its_own():
     assert figures_pairs.fig_noise(pd.DataFrame(lines[:1])).axes[0].lines[0].get_xdata().tolist() == [0.0]
 
 
+def test_a_line_of_noise_is_the_same_for_classifiers_that_were_run_otherwise():
+    lines = [
+        {"scenario": name, "seed": 0, "tamper": tamper, "strength": "", "quantity": quantity, "value": value}
+        for name, tamper, quantity, value in (
+            ("a", "one", "noise of d", 1e-6), ("a", "pairs", "gap of d", 1e-3),
+            ("b", "one", "noise of d", 2e-6), ("b", "two", "noise of d", 3e-6), ("b", "pairs", "gap of d", 2e-3),
+        )
+    ]  # fmt: skip
+    axes = figures_pairs.fig_noise(pd.DataFrame(lines)).axes
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["one", "two", "pairs"]
+    places = [
+        {tuple(line.get_ydata()): line.get_xdata().tolist() for line in axis.lines if len(line.get_ydata())}
+        for axis in axes
+    ]
+    assert places == [{(0,): [1e-6], (2,): [1e-3]}, {(0,): [2e-6], (1,): [3e-6], (2,): [2e-3]}]
+
+
 def test_fine_tuning_is_drawn_by_rate_with_its_false_alarms(rows):
     figure = figures_pairs.fig_fine_tuning(rows)
     titles = [axis.get_title() for axis in figure.axes]
