@@ -151,8 +151,9 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
         named = list(zip(own["quantity"], own["tamper"], own["strength"].astype(str), strict=True))
         for place, line in enumerate(lines):
             values = own.loc[[name == line for name in named], "value"].astype(float)
-            colour = _QUANTITIES[line[0]]
-            axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
+            if len(values):  # an empty line would count in the layout
+                colour = _QUANTITIES[line[0]]
+                axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
         axis.set_yticks(range(len(lines)), [" ".join(name).strip() for _, *name in lines], fontsize=6.5)
         axis.set_xscale("symlog", linthresh=least, linscale=0.5)  # has a place for 0, where many ways of running are
         highest = np.ceil(np.log10(max(numbers.max(), 10 * least)))
