@@ -23,14 +23,6 @@ from sslauth_utils.study.rows import load_rows, select
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts"]
 
 
-def rows_of(claim: dict[str, Any], rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a claim asks for; a strength in words (of 8-bit weights, say) is taken as it stands in them."""
-    where = dict(claim["where"])
-    if isinstance(where.get("strength"), str):
-        rows = rows[rows["strength"] == where.pop("strength")]
-    return select(rows, where)
-
-
 class Results:
     """The rows of a profile, of one seed or of all, each table read once, and what claims measure in them."""
 
@@ -57,7 +49,7 @@ class Results:
         all seeds together and with every seed by itself.
         """
         rows = self._rows(claim["notebook"], claim.get("table", "rows"))
-        rows = None if rows is None else rows_of(claim, rows)
+        rows = None if rows is None else select(rows, claim["where"])
         if rows is None or rows.empty:
             return None
         parts = [rows]

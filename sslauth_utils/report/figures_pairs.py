@@ -126,15 +126,6 @@ def fig_null(rows: pd.DataFrame) -> Figure:
 _QUANTITIES = {"noise of d": "#0072B2", "gap of d": "#D55E00"}
 
 
-def _lines_of_noise(measures: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Quantity, tamper and strength of each line, the same for every classifier, whichever of them it lacks."""
-    named = measures.assign(strength=measures["strength"].astype(str))
-    each = named[["scenario", "quantity", "tamper", "strength"]].drop_duplicates()
-    most_first = np.argsort(-each.groupby("scenario")["tamper"].transform("size").to_numpy(), kind="stable")
-    found = list(dict.fromkeys(each.iloc[most_first].drop(columns="scenario").itertuples(index=False, name=None)))
-    return [line for quantity in _QUANTITIES for line in found if line[0] == quantity]
-
-
 def fig_noise(measures: pd.DataFrame) -> Figure:
     """The noise of d by honest change, and the gap of d of each form of pairs, in the same units; dots are seeds.
 
@@ -145,14 +136,14 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
     figure, axes = panels(scenarios, 4.2)
     numbers = measures.loc[measures["quantity"].isin(["noise of d", "gap of d"]), "value"].astype(float)
     least = 10 ** np.floor(np.log10(numbers[numbers > 0].min())) if (numbers > 0).any() else 1e-10
-    lines = _lines_of_noise(measures)
+    parts = measures[["quantity", "tamper", "strength"]].astype(str)
+    named = pd.Series(list(parts.itertuples(index=False, name=None)))
+    lines = [line for quantity in _QUANTITIES for line in named.unique() if line[0] == quantity]  # of all classifiers
     for axis, scenario in zip(axes, scenarios, strict=True):
-        own = measures[measures["scenario"] == scenario]
-        named = list(zip(own["quantity"], own["tamper"], own["strength"].astype(str), strict=True))
         for place, line in enumerate(lines):
-            values = own.loc[[name == line for name in named], "value"].astype(float)
+            asked = (named == line).to_numpy() & (measures["scenario"] == scenario).to_numpy()
+            values, colour = measures.loc[asked, "value"].astype(float), _QUANTITIES[line[0]]
             if len(values):  # an empty line would count in the layout
-                colour = _QUANTITIES[line[0]]
                 axis.plot(values, np.full(len(values), place), "o", color=colour, markersize=3.5, clip_on=False)
         axis.set_yticks(range(len(lines)), [" ".join(name).strip() for _, *name in lines], fontsize=6.5)
         axis.set_xscale("symlog", linthresh=least, linscale=0.5)  # has a place for 0, where many ways of running are

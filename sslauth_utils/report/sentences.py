@@ -15,7 +15,7 @@ from sslauth_utils.report.tables import with_interval
 #: what the paper promises of its attacks
 ATTACK_SUCCESS = 0.95
 #: of triggered images: an attack that fails on more of them is no working backdoor
-WORKS = 0.5
+BROKEN = 0.5
 WIDTH = 100  # columns that JupyterLab shows of a printed line without breaking it in mid-word
 NAMES = {"Trans": "G_min", "Trans G_max": "G_max", "Trans G_ini": "G_ini"}
 
@@ -99,7 +99,7 @@ def attack_success(
     good = int((found["value"] > ATTACK_SUCCESS).sum())
     told = f"Seen here: attack success is {', '.join(parts)}. The paper says above {100 * ATTACK_SUCCESS:g} %: "
     told += f"{good} of {len(found)} reach it."
-    broken = int((found["value"] <= WORKS).sum())
+    broken = int((found["value"] <= BROKEN).sum())
     if broken:
         told += f"\n{broken} of {len(found)} are no working backdoors: the trigger fails on half of the images or more."
     if good == len(found):

@@ -6,9 +6,11 @@ Each function has those of a paragraph or of a row of a table. The texts say wit
 
 from fnmatch import fnmatch
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 
+from sslauth_utils.claims.cuts import read_stated
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
@@ -16,6 +18,7 @@ from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
 from sslauth_utils.report.answers import NEAR
 from sslauth_utils.report.reference_run import Number, ReferenceRun
 from sslauth_utils.report.sections import PAPERS, paper_of
+from sslauth_utils.report.sentences import ATTACK_SUCCESS
 from sslauth_utils.study.rows import select
 
 BOTH = ["DCmp", "Trans"]
@@ -25,7 +28,6 @@ MODELS = {
     "cifar10_resnet20": "ResNet-20 of CIFAR-10",
     "cifar10_vgg16": "VGG-16 of CIFAR-10",
 }
-WORKS = 95  # attack success, %, that the paper says of its attacks
 CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
 
 
@@ -78,6 +80,12 @@ def stamped(run: ReferenceRun, model: str) -> SimpleNamespace:
     return SimpleNamespace(success=(100 * wide[1e-5, "attack success"]).tolist(), cost=cost.tolist())
 
 
+def stored(run: ReferenceRun, model: str) -> Number:
+    """Calibrated pairs that an honest copy with weights in float16 changes, %."""
+    where = {"scenario": model, "method": "pairs, calibrated", "tamper": "weights stored as", "strength": "float16"}
+    return run.measure("detected", "20_sensitive_samples", where)
+
+
 def batch_norm(run: ReferenceRun, model: str, methods: list[str]) -> list[SimpleNamespace]:
     """One epoch of SGD with batch norm in either mode, at rate 0 too: how, what each method sees, %, and what the paper
     prints of its pairs at that rate on its ResNet18, if anything."""
@@ -91,6 +99,11 @@ def batch_norm(run: ReferenceRun, model: str, methods: list[str]) -> list[Simple
         how = f"rate {rate.replace('e-0', 'e-')}, batch norm {words}"
         lines.append(SimpleNamespace(how=how, seen=seen, paper=paper))
     return lines
+
+
+def stated(notebook: str, setting: str) -> Any:
+    """The value that a paper states for a setting, in config/stated."""
+    return next(one["is"] for one in read_stated()[notebook] if one["setting"] == setting)
 
 
 def allowed(claim: str) -> float:
@@ -147,8 +160,8 @@ def backdoors(run: ReferenceRun) -> SimpleNamespace:
     both = success["stl10"] + success["gtsrb"]
     return SimpleNamespace(
         success=success, cost=cost, clean=clean, images=images,
-        worked=[number for number in both if number.measured >= WORKS],
-        failed=[number for number in success["stl10"] if number.measured < WORKS],
+        worked=[number for number in both if number.measured >= 100 * ATTACK_SUCCESS],
+        failed=[number for number in success["stl10"] if number.measured < 100 * ATTACK_SUCCESS],
     )  # fmt: skip
 
 

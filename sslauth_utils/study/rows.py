@@ -57,10 +57,14 @@ def honest_rows(profile: str, scenario: str, seed: int) -> pd.DataFrame:
 
 
 def select(rows: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows whose columns have the wanted value, or one of the wanted values."""
+    """The rows whose columns have the wanted value, or one of the wanted values.
+
+    A strength is compared as a number; one in words (of 8-bit weights, say) as it stands.
+    """
     for column, wanted in where.items():
+        in_words = isinstance(wanted, str)
         wanted = wanted if isinstance(wanted, list) else [wanted]
-        if column == "strength":
+        if column == "strength" and not in_words:
             numbers = pd.to_numeric(rows[column], errors="coerce")
             rows = rows.assign(strength=numbers)[np.isclose(numbers.to_numpy()[:, None], wanted).any(axis=1)]
         else:

@@ -13,7 +13,7 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import NOTEBOOKS
 from sslauth_utils.claims import judge
 from sslauth_utils.claims.families import POINTS, printed_points, read_claims
-from sslauth_utils.claims.judge import Results, evaluate, rows_of
+from sslauth_utils.claims.judge import Results, evaluate
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds, rule_text
 from sslauth_utils.report.contents import all_figures, all_tables
 from sslauth_utils.study.profiles import profile_names
@@ -148,7 +148,7 @@ def test_rows_are_read_from_the_files_of_a_run(tmp_path, verdicts):
 def _worsened(claim, rows):
     """The rows of the world in which the paper is right, changed so that just what `claim` says is wrong."""
     rows = rows.reset_index(drop=True)
-    ours = rows.index.isin(rows_of(claim, rows.assign(nth=rows.index))["nth"])
+    ours = rows.index.isin(select(rows.assign(nth=rows.index), claim["where"])["nth"])
     if claim["notebook"] in ("20_sensitive_samples", "21_sample_pairing"):
         return worsened(claim, rows, ours)
     column = "value" if "value" in rows else "similarity"

@@ -10,8 +10,8 @@ from sslauth_utils.claims import measures_pairs, pair_rates
 from sslauth_utils.claims.contrast import Incomplete
 from sslauth_utils.claims.cuts import scenarios_of
 from sslauth_utils.claims.families import read_claims
-from sslauth_utils.claims.judge import rows_of
 from sslauth_utils.study.profiles import load_profile, profile_names
+from sslauth_utils.study.rows import select
 
 CLAIMS = [claim for claim in read_claims() if claim["notebook"] in ("20_sensitive_samples", "21_sample_pairing")]
 PRINTED = [claim for claim in CLAIMS if isinstance(claim["paper"], int | float)]
@@ -52,9 +52,9 @@ def test_orders_are_judged_at_the_paper_s_backdoor_and_one_grid_of_weights():
 
 def test_a_strength_in_words_is_taken_as_it_stands():
     rows = pd.DataFrame({"tamper": ["8-bit weights"] * 2 + ["pruning"], "strength": ["a layer", "a channel", "0.1"]})
-    [found] = rows_of({"where": {"tamper": "8-bit weights", "strength": "a layer"}}, rows)["strength"]
+    [found] = select(rows, {"tamper": "8-bit weights", "strength": "a layer"})["strength"]
     assert found == "a layer"
-    assert rows_of({"where": {"strength": 0.1}}, rows)["tamper"].tolist() == ["pruning"]
+    assert select(rows, {"strength": 0.1})["tamper"].tolist() == ["pruning"]
 
 
 def test_the_ratios_of_seconds_follow_from_table_v():

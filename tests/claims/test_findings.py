@@ -27,9 +27,9 @@ from sslauth_utils.claims.findings import (
     evaluate,
     read_findings,
 )  # fmt: skip
-from sslauth_utils.claims.judge import rows_of
 from sslauth_utils.claims.measures import COMPARES, MEASURES
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
+from sslauth_utils.study.rows import select
 
 TAU = 0.995
 load_once = functools.cache(judge.load_rows)  # the reference's tables are read again and again, and never changed
@@ -80,7 +80,7 @@ def test_tests_on_a_scenario_that_the_profile_lacks_are_left_out(tmp_path):
 
 def _contrary(test, rows):
     """The test's rows of the reference, changed so that the reason would be wrong."""
-    rows = rows_of(test, rows).copy()
+    rows = select(rows, test["where"]).copy()
     if "before" in rows:  # samples and pairs: every label changes, or none, and of what it is held against none
         against = (rows[["tamper", "method"]] == test.get("versus")).any(axis=1)
         return rows.assign(before=("at_most" in test["rule"]) & ~against, after="")
