@@ -18,6 +18,9 @@ _FAMILIES = {
     "disguised": "disguise by epoch",
 }
 
+#: of 1 - cos over the matched tolerance, that is drawn
+_SPAN = (0.03, 30)
+
 
 def near_table(cases: pd.DataFrame) -> pd.DataFrame:
     """Verdicts of the near cases, by family: near cases, both accept, both reject, only Trans or only DCmp rejects.
@@ -50,29 +53,29 @@ def fig_near(cases: pd.DataFrame) -> Figure:
         cases: as `near.verdicts` gives them.
     """
     scenarios = scenarios_of(cases)
+    cases = cases.assign(ratio=cases["worst"] / cases["tolerance"], family=cases["tamper"].map(_family))
+    seen = set(cases.loc[cases["ratio"].between(*_SPAN), "family"])
+    families = [name for name in _FAMILIES.values() if name in seen]
     figure, axes = plt.subplots(
         1, len(scenarios), figsize=(PAGE if len(scenarios) > 1 else PAGE * 0.6, 2.9), sharey=True, squeeze=False
     )
     for axis, scenario in zip(axes[0], scenarios, strict=True):
         axis.axvspan(1 / NEAR, NEAR, color="0.93", zorder=0)
         axis.axvline(1, color=COLOURS["DCmp"], linewidth=1)
-        of = cases[cases["scenario"] == scenario]
-        for place, name in enumerate(_FAMILIES.values()):
-            part = of[of["tamper"].map(_family) == name]
+        for place, name in enumerate(families):
+            part = cases[(cases["scenario"] == scenario) & (cases["family"] == name)]
             seeds = part["seed"].rank(method="dense") - 1
             height = place + 0.16 * (seeds - seeds.max() / 2)
-            colour = "#009E73" if place == 0 else COLOURS["Trans"]
+            colour = "#009E73" if name == _FAMILIES[ROUNDING] else COLOURS["Trans"]
             for accepted, face in ((True, "none"), (False, colour)):
                 chosen = part["trans"] == accepted
                 axis.plot(
-                    (part["worst"] / part["tolerance"])[chosen], height[chosen], linestyle="", marker="o",
-                    markersize=3.6, markeredgecolor=colour, markerfacecolor=face, markeredgewidth=0.8,
+                    part["ratio"][chosen], height[chosen], linestyle="", marker="o", markersize=3.6,
+                    markeredgecolor=colour, markerfacecolor=face, markeredgewidth=0.8,
                 )  # fmt: skip
-        axis.set(
-            xscale="log", xlim=(0.03, 30), title=SCENARIOS.get(scenario, scenario), ylim=(len(_FAMILIES) - 0.5, -0.5)
-        )
-        axis.set_yticks(range(len(_FAMILIES)), list(_FAMILIES.values()))
-        axis.set_xlabel("1 − cos of the worst key / matched tolerance")
+        axis.set(xscale="log", xlim=_SPAN, title=SCENARIOS.get(scenario, scenario), ylim=(len(families) - 0.5, -0.5))
+        axis.set_yticks(range(len(families)), families)
+        axis.set_xlabel("1 − cos of the worst key\n/ matched tolerance")
     figure.tight_layout()
     marks = [
         Line2D([], [], linestyle="", marker="o", markersize=4, markeredgecolor="0.3", markerfacecolor=face)

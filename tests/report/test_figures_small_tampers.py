@@ -70,3 +70,11 @@ def test_every_case_is_drawn_at_its_distance_filled_where_trans_rejects(cases):
             part = of[of["trans"] == accepted]
             assert drawn == pytest.approx(np.sort(part["worst"] / part["tolerance"]))
     assert figure.axes[0].get_yticklabels()[0].get_text() == "honest rounding"
+
+
+def test_a_family_without_a_case_within_the_span_has_no_row(cases):
+    far = cases["tamper"].str.startswith("weight noise")
+    figure = fig_near(cases.assign(worst=cases["worst"].where(~far, cases["tolerance"] * 1000)))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert far.any() and "noise on the weights" not in names
+    assert names[0] == "honest rounding" and len(names) == len(fig_near(cases).axes[0].get_yticklabels()) - 1

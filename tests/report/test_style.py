@@ -5,9 +5,11 @@ import os
 import re
 import zlib
 
+import numpy as np
 import pytest
 from drawn import KAPPA
 from matplotlib import pyplot as plt
+from PIL import Image
 
 from sslauth_utils.base import files
 from sslauth_utils.base.errors import UserError
@@ -75,6 +77,21 @@ def test_files_hold_neither_date_nor_path_and_embed_their_fonts(tmp_path):
         assert re.search(rb"/(home|root|Users)/", text) is None
     assert b"/FontFile2" in content and b"/Type3" not in content, "TrueType fonts, which journals accept"
     assert b"tEXt" not in png.read_bytes()
+
+
+def test_a_rare_colour_in_the_file_is_the_one_that_was_drawn(tmp_path):
+    style.use_style()
+    figure, axis = plt.subplots(figsize=(7, 3))
+    common = ["0.55", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00", "#000000"]
+    for place, colour in enumerate(common):
+        axis.plot(np.arange(40), np.sin(np.arange(40)) + place, "-o", color=colour)
+    axis.plot([0, 0.5], [7.5, 7.5], color="#0072B2")  # as a line of a legend whose curve another hides
+    style.save_figure(figure, tmp_path, "rare", "demo")
+    with Image.open(tmp_path / "rare.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    for colour in [*common[1:], "#0072B2"]:
+        wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+        assert np.abs(pixels - wanted).max(axis=2).min() < 16, colour
 
 
 def test_the_note_stands_on_the_figure_and_smoke_is_marked(tmp_path):
