@@ -1,4 +1,4 @@
-"""Stage 1 of sample pairs, steps per second: ours, the same mathematics written plainly, and the rivals' cores.
+"""Stage 1 of sample pairs, steps per second: ours, the same mathematics written plainly, the rivals' cores; and stage 2.
 
     python -m benchmarks.pairs
 
@@ -8,6 +8,7 @@ ResNet-20 of random weights, images of 32 pixels, float32.
 * all at once, plain: one batch, `backward` through the weights too.
 * largest difference: of the loss of any sample at any of the first 20 steps from ours, over the loss, in float64; in
   float32 Adam's first steps turn the last bits into whole steps.
+* stage 2: every step size once, from images that stage 1 moved by 100 steps; the paper has "less than 60 seconds".
 * DBI, AID, AID as released: the variance alone, AID's own loss, and the released comparison's (Table V), our loops.
 """
 
@@ -70,6 +71,9 @@ def main() -> None:
         "AID as released": lambda: sensitive.released_aid(classifier, layer, images, options.steps),
     }
     seconds = in_turn(contenders, options.repeats, "stage 1")
+    ready = pairs.approach(classifier, layer, images, pairs.PairSettings(iterations=100))
+    crossing = {"stage 2": lambda: pairs.cross(classifier, layer, ready, settings.steps, settings.tries)}
+    (crossed,) = in_turn(crossing, options.repeats, "stage 2").values()
     few = images[:8].double()
     binary.double()
     own = _our_losses(classifier, layer, few, settings)
@@ -80,6 +84,7 @@ def main() -> None:
          "largest difference": f"{((away[name] - own) / own).abs().max():.1e}" if name in away else ""}
         for name, speed in speeds.items()
     ]  # fmt: skip
+    rows.append(dict.fromkeys(rows[0], "") | {"loop": "stage 2", "unit": "runs/s"} | rates(crossed, 1))
     show("pairs", rows, facts)
 
 
