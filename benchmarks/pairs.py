@@ -1,4 +1,4 @@
-"""Stage 1 of sample pairs, steps per second: ours, the same mathematics written plainly, the rivals' cores; and stage 2.
+"""Sample pairs: stage 1 in steps per second, ours, written plainly, and the rivals' cores; and stage 2.
 
     python -m benchmarks.pairs
 

@@ -13,7 +13,7 @@ import pandas as pd
 from sslauth_utils.claims.contrast import Incomplete
 
 #: kinds of honest changes: the untouched file run otherwise; and stored in fewer bits or sent in fewer bits as well
-RUN, ALSO_STORED = ("run",), ("run", "cast", "sent")
+RUN, ALL_HONEST = ("run",), ("run", "cast", "sent")
 _MODEL = ["scenario", "seed", "method", "number"]
 
 

@@ -105,6 +105,7 @@ def all_tables(rows: Rows, measures: Rows, tau: float) -> list[tables.Table]:
         made += figures_deepauth.all_tables(rows["23_deepauth"], measures["23_deepauth"])
     if "24_classifier_schemes" in rows:
         made.append(figures_crossing.crossing_table(rows["24_classifier_schemes"]))
+        made.append(figures_crossing.once_table(rows["24_classifier_schemes"]))
     return made
 
 

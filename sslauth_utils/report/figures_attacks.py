@@ -99,7 +99,9 @@ def fig_attack_success(measures: pd.DataFrame, names: Mapping[str, str] | None =
                 chosen = select(part, {"tamper": tamper, "strength": strength, "quantity": quantity})["value"]
                 x = place + 0.2 * (offset - 1.5)
                 axis.bar(x, 100 * chosen.mean(), 0.19, color=colour, label=quantity if place == 0 else None)
-                axis.plot([x] * len(chosen), 100 * chosen, "k.", markersize=3)
+                if len(chosen) > 1:
+                    axis.plot([x] * len(chosen), 100 * chosen, "k.", markersize=3,
+                              label=None if place or offset else "one seed")  # fmt: skip
         several = len({strength for _, strength in attacks}) > 1
         ticks = [_target(tamper, names) + (f"\nλ = {strength:g}" if several else "") for tamper, strength in attacks]
         axis.set_xticks(range(len(attacks)), ticks, fontsize=7)

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sslauth_utils.claims.crossing import ALSO_STORED, RUN, detections, smallest_seen
+from sslauth_utils.claims.crossing import ALL_HONEST, RUN, detections, smallest_seen
 from sslauth_utils.report.style import PAGE, scenarios_of
 from sslauth_utils.report.tables import Table
 
@@ -58,34 +58,49 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
 
 
 def crossing_table(rows: pd.DataFrame) -> Table:
-    """The smallest tamper from which on each check detects, at two false-alarm rates, and what it sends."""
+    """The smallest tamper from which on each check detects, at two false-alarm rates."""
     parts = [_smallest(rows, null).rename(columns=lambda name, of=of: f"{name}{of}")
-             for null, of in ((RUN, ""), (ALSO_STORED, ", 16 bits allowed"))]  # fmt: skip
+             for null, of in ((RUN, ""), (ALL_HONEST, ", fewer bits allowed"))]  # fmt: skip
     table = pd.concat(parts, axis=1).reset_index()
     counts = {kind: len(rows.loc[rows["kind"].isin(null), ["tamper", "strength"]].drop_duplicates())
-              for kind, null in (("run", RUN), ("all", ALSO_STORED))}  # fmt: skip
+              for kind, null in (("run", RUN), ("all", ALL_HONEST))}  # fmt: skip
     text = (
-        "The smallest tamper from which on every stronger one is detected, median over models; > where the strongest "
-        f"is missed. In the first columns the untouched file run in {counts['run']} other ways raises no alarm; one "
-        f"more such way does with at most {100 / (counts['run'] + 1):.0f} % chance. "
-        f"In the columns '16 bits allowed' none of all {counts['all']} honest changes raises an alarm, weights and "
-        "images in fewer bits among them. "
+        "The strength from which on every stronger tamper is detected, in more than half of the models. ≤: already the "
+        "weakest that was tried; >: the strongest is missed. In the first columns the untouched file run in "
+        f"{counts['run']} other ways raises no alarm; one more such way does with at most "
+        f"{100 / (counts['run'] + 1):.3g} % chance. "
+        f"In the columns 'fewer bits allowed' none of all {counts['all']} honest changes raises an alarm: weights "
+        "stored in 16 bits and images sent in 16 or 8 bits are among them. "
         "A signature is checked on its own protected model."
     )
     return "The crossing: which check of a classifier sees the smallest change", text, table
+
+
+def once_table(rows: pd.DataFrame) -> Table:
+    """In how many models each check detects the tampers that have one strength, when the file may be run otherwise."""
+    found = detections(rows)
+    found = found[~found["tamper"].isin(_GRADED)]
+    groups = found.groupby(["scenario", "method", "tamper"])["detected"]
+    shown = (groups.sum().astype(int).astype(str) + " of " + groups.size().astype(str)).unstack("tamper")
+    lines = [(scenario, method) for scenario in scenarios_of(rows) for method in _ordered(found["method"].unique())]
+    table = shown.reindex([line for line in lines if line in shown.index]).fillna("not asked").reset_index()
+    text = "Models in which each check detects the change; the false-alarm rate is that of the first columns above."
+    return "The crossing: 8-bit weights and a backdoor", text, table.rename_axis(columns=None)
 
 
 def _smallest(rows: pd.DataFrame, null: Sequence[str]) -> pd.DataFrame:
     found = detections(rows, null)
     seen = smallest_seen(found)
     seen = seen[seen["tamper"].isin(_GRADED)]
-    strongest = found.groupby("tamper")["strength"].max()
-    medians = seen.groupby(["scenario", "method", "tamper"])["seen"].median().reset_index()
-    medians["shown"] = [
-        f"{seen:.0e}" if np.isfinite(seen) else f"> {strongest[tamper]:.0e}"
-        for tamper, seen in zip(medians["tamper"], medians["seen"], strict=True)
+    tried = found.groupby("tamper")["strength"].agg(["min", "max"])
+    # of two models the one that sees less: half-way between them nothing was tried
+    middle = seen.groupby(["scenario", "method", "tamper"])["seen"].quantile(0.5, interpolation="higher").reset_index()
+    ends = tried.loc[middle["tamper"]].itertuples(index=False)
+    middle["shown"] = [
+        f"> {strongest:g}" if np.isinf(seen) else f"≤ {seen:g}" if seen == weakest else f"{seen:g}"
+        for seen, (weakest, strongest) in zip(middle["seen"], ends, strict=True)
     ]
-    wide = medians.pivot(index=["scenario", "method"], columns="tamper", values="shown")[list(_GRADED)]
+    wide = middle.pivot(index=["scenario", "method"], columns="tamper", values="shown")[list(_GRADED)]
     lines = [(scenario, method) for scenario in scenarios_of(rows) for method in _ordered(seen["method"].unique())]
     return wide.reindex([line for line in lines if line in wide.index])
 

@@ -8,7 +8,7 @@ from sslauth_utils.claims.statistics import summarise
 from sslauth_utils.report.style import COLOURS, LABELS, MARKERS, legend_below, panels, scenarios_of
 
 DECIMALS = 2  # of rounding that still counts as honest there: "the extreme case" of §5.4
-_DASHES = {"DCmp": (0, (5, 2)), "Trans": (0, (1, 1))}
+_DASHES = {"DCmp": (0, (5, 2)), "Trans": (0, (5, 1.5, 1, 1.5))}  # plain dots are agreement
 
 
 def draw_honest_edge(axis: plt.Axes, honest: pd.DataFrame | None, scenario: str, quantity: str, tau: float) -> None:

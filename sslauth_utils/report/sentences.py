@@ -126,6 +126,7 @@ def utility(measures: pd.DataFrame) -> str:
         measures: of 06_backdoor, one encoder.
     """
     table = measures.pivot(index="tamper", columns="quantity", values="value").mul(100)
+    table = table.loc[list(dict.fromkeys(measures["tamper"]))]
     before, after = table["clean accuracy"], table["backdoored accuracy"]
     parts = [f"{before[tamper]:.1f} to {after[tamper]:.1f} % for {tamper.split()[-1]}" for tamper in table.index]
     worst = (after - before).idxmin()
@@ -143,6 +144,7 @@ def backdoor(rows: pd.DataFrame, tau: float, printed: pd.DataFrame) -> str:
         printed: the paper's numbers, as `families.printed_points` gives them.
     """
     table = summarise(rows[rows["scheme"].isin(["DCmp", "Trans"])], ["tamper", "scheme"], tau)
+    table = table.set_index("tamper").loc[list(dict.fromkeys(rows["tamper"]))].reset_index()
     printed = printed[(printed["measure"] == "agreement") & printed["scenario"].isin(set(rows["scenario"]))]
     schemes = dict(tuple(table.groupby("scheme")))
     verdicts = [f"{scheme} rejects {int((lines['passed'] < 100).sum())} of {len(lines)} encoders"
@@ -179,7 +181,12 @@ def disguise(rows: pd.DataFrame, tau: float) -> str:
             verdict = "is deceived" if line["passed"] == 100 else "rejects"
             verdicts.append(f"{scheme} {verdict} ({line['auth_success']:.0f} % of keys pass)")
         told.append(f"{tamper.split()[-1]}, λ = {strength:g}: {verdicts[0]}, {verdicts[1]}.")
-    dcmp = table.xs("DCmp", level="scheme")
+    dcmp, trans = (table.xs(scheme, level="scheme") for scheme in ("DCmp", "Trans"))
+    deceived = [int((lines["passed"] == 100).sum()) for lines in (dcmp, trans)]
+    told.append(
+        f"Of {len(dcmp)} disguises {deceived[0]} deceive DCmp and {deceived[1]} deceive Trans. DCmp's agreement is "
+        f"above 99.9 % for {int((dcmp['agreement'] > 99.9).sum())}."
+    )
     if (dcmp["passed"] < 100).any():
         worst = dcmp["worst"].min()
         told.append(

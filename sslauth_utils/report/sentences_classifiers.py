@@ -76,8 +76,9 @@ def sees_least(rows: pd.DataFrame, tampers: Sequence[str] = ("weight noise", "fi
     Args:
         rows: of 24_classifier_schemes, one classifier.
     """
-    seen = smallest_seen(detections(rows)).groupby(["tamper", "method"])["seen"].median()
-    lines = []
+    found = detections(rows)
+    seen = smallest_seen(found).groupby(["tamper", "method"])["seen"].quantile(0.5, interpolation="higher")
+    weakest, lines = found.groupby("tamper")["strength"].min(), []
     for tamper in tampers:
         own = seen[tamper]
         asked = own.drop(HASH, errors="ignore")
@@ -85,14 +86,16 @@ def sees_least(rows: pd.DataFrame, tampers: Sequence[str] = ("weight noise", "fi
         if np.isinf(asked.min()):
             line = f"{tamper}: no check of the answers sees the strongest."
         else:
-            line = f"{tamper}: seen from {asked.min():g} on by {'; '.join(first)}."
+            line = f"{tamper}: seen first by {'; '.join(first)}: {_from(asked.min(), weakest[tamper])}."
         others = {name: own[name] for name in ("DCmp on features", HASH) if name in own.index and name not in first}
-        lines.append(line + "".join(f" {name}: {_from(value)}." for name, value in others.items()))
+        lines.append(line + "".join(f" {name}: {_from(value, weakest[tamper])}." for name, value in others.items()))
     return "\n".join(lines)
 
 
-def _from(smallest: float) -> str:
-    return "misses the strongest" if np.isinf(smallest) else f"from {smallest:g} on"
+def _from(smallest: float, weakest: float) -> str:
+    if np.isinf(smallest):
+        return "misses the strongest"
+    return f"from {smallest:g} on" + (", the weakest tried" if smallest == weakest else "")
 
 
 def _name(row: pd.Series) -> str:

@@ -104,6 +104,7 @@ def success_table(measures: pd.DataFrame) -> pd.DataFrame:
             count, over all classes, is left out: one number for one quantity.
     """
     table = measures.pivot(index=["tamper", "strength"], columns="quantity", values="value").mul(100).round(1)
+    table = table.loc[list(dict.fromkeys(zip(measures["tamper"], measures["strength"], strict=True)))]
     table = table[[name for name in ("chance", *_SHOWN, "references read as the target", "destroyed") if name in table]]
     if "destroyed" in table:
         table = table.assign(destroyed=table["destroyed"].map({0: "no", 100: "yes"}))

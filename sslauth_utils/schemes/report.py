@@ -94,7 +94,8 @@ class Report:
         return pd.DataFrame(lines).fillna("").set_index("scheme")
 
     def __str__(self) -> str:
-        return self.table().to_string()
+        table = self.table()
+        return table.to_string(col_space={name: len(name) + 2 for name in table})  # headings have blanks of their own
 
 
 def scheme_name(objective: str) -> str:

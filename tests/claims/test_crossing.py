@@ -7,7 +7,7 @@ from crossing_world import SEES, crossed
 
 from sslauth_utils.claims import measures_crossing
 from sslauth_utils.claims.contrast import Incomplete
-from sslauth_utils.claims.crossing import ALSO_STORED, detections, smallest_seen
+from sslauth_utils.claims.crossing import ALL_HONEST, detections, smallest_seen
 
 
 def rows(**changed):
@@ -31,7 +31,7 @@ def test_every_model_has_its_own_threshold():
 
 
 def test_honest_changes_that_are_allowed_as_well_cost_the_smallest_tampers():
-    strict, mild = (smallest_seen(detections(rows(), kinds)) for kinds in (("run",), ALSO_STORED))
+    strict, mild = (smallest_seen(detections(rows(), kinds)) for kinds in (("run",), ALL_HONEST))
     both = strict.merge(mild, on=["scenario", "seed", "method", "number", "tamper"], suffixes=("", "_mild"))
     assert (both["seen_mild"] > both["seen"]).all()
 

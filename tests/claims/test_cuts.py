@@ -161,7 +161,11 @@ def test_cuts_are_said_with_both_values_and_with_the_scenario_that_alone_has_the
     assert "mnist_lenet5: lenet5 and not ResNet18, VGG16 or ResNet152" in pairs["lite"], "of several models"
     assert not any("trained on" in cut for cut in pairs["gpu"]), "lossless CIFAR-10 is CIFAR-10"
     signed = cuts_of(load_profile("lite"))(CLAIMS["deepauth-table2-order"])
-    assert {"2 backdoors of 10 a model", "cifar10_vgg16: first layer 16 wide and not as the original"} <= set(signed)
+    own = {
+        "mnist_lenet5: 2 of 10 backdoors a model",
+        "cifar10_resnet20, cifar10_vgg16: 1 of 10 backdoors a model",
+    }
+    assert own | {"cifar10_vgg16: first layer 16 wide and not as the original"} <= set(signed)
     assert not any("stage 1" in cut for cut in signed), "another paper's setting of the same notebook"
     imagenet = cuts_of(load_profile("lite"))(CLAIMS["fig5-order-imagenet"])
     assert "imagenet: images of 32 of 224 pixels" in imagenet and not any(cut.startswith("cifar10") for cut in imagenet)

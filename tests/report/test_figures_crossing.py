@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from crossing_world import SEES, crossed
+from crossing_world import SEES, STRENGTHS, crossed
 from matplotlib import pyplot as plt
 
 from sslauth_utils.report import figures_crossing
@@ -39,6 +39,23 @@ def test_the_table_gives_the_smallest_at_both_rates_and_says_what_is_missed():
     _, text, table = figures_crossing.crossing_table(pd.DataFrame(crossed()))
     assert "in 3 other ways" in text and "at most 25 % chance" in text and "all 4 honest changes" in text
     by_method = table.set_index("method")
-    assert by_method["weight noise"].to_dict() == {name: f"{smallest:.0e}" for name, smallest in SEES.items()}
-    assert by_method.loc["pairs, calibrated", "pruning, 16 bits allowed"] == "1e-05"
-    assert by_method.loc["DeepAuth", "pruning, 16 bits allowed"] == "> 1e-03"
+    shown = {name: f"{'≤ ' if smallest == STRENGTHS[0] else ''}{smallest:g}" for name, smallest in SEES.items()}
+    assert by_method["weight noise"].to_dict() == shown and "≤ 1e-06" in shown.values()
+    assert by_method.loc["pairs, calibrated", "pruning, fewer bits allowed"] == "1e-05"
+    assert by_method.loc["DeepAuth", "pruning, fewer bits allowed"] == "> 0.001"
+
+
+def test_of_two_models_that_see_unequally_the_table_has_what_one_of_them_was_tried_with():
+    rows = pd.DataFrame(crossed(sees={"DBI": 1e-6}))
+    rows.loc[(rows["seed"] == 1) & (rows["kind"] == "tamper") & (rows["strength"].isin([1e-6, 1e-5])), "value"] = 0.0
+    [shown] = figures_crossing.crossing_table(rows)[2]["pruning"]
+    assert shown == "0.0001", "and not half-way between 1e-06 and 1e-04"
+
+
+def test_tampers_of_one_strength_are_counted_by_models():
+    rows = pd.DataFrame(crossed(sees={"DBI": 1e-6, "AID": 1e-3}))
+    once = rows[(rows["kind"] == "tamper") & (rows["tamper"] == "pruning") & (rows["strength"] == 1e-5)]
+    rows = pd.concat([rows, once.assign(tamper="backdoor", strength=0.001)], ignore_index=True)
+    rows.loc[(rows["tamper"] == "backdoor") & (rows["method"] == "DBI") & (rows["seed"] == 0), "value"] = 0.25
+    table = figures_crossing.once_table(rows)[2].set_index("method")
+    assert table["backdoor"].to_dict() == {"DBI": "1 of 2", "AID": "0 of 2"} and "pruning" not in table

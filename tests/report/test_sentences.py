@@ -100,6 +100,9 @@ def test_a_disguise_deceives_or_does_not(loss, verdict):
     told = sentences.disguise(one(rows), TAU)
     assert f"stl10, λ = 10: DCmp {verdict} of keys pass), Trans rejects (0 % of keys pass)." in told
     assert ("every key above 99.5 %" in told) is (loss > 0.01)
+    deceived = int(loss < 0.01)
+    assert f"Of 1 disguises {deceived} deceive DCmp and 0 deceive Trans. DCmp's agreement is above 99.9 %" in told
+    assert f"for {deceived}." in told
     assert sentences.disguise(one(rows).iloc[:0], TAU).startswith("No attack")
 
 

@@ -49,8 +49,12 @@ def test_noise_and_gap_are_compared(noise, text):
 
 def test_who_sees_the_least_comes_from_the_rows():
     noise = told.sees_least(pd.DataFrame(crossed())).splitlines()[0]
-    assert noise == "weight noise: seen from 1e-06 on by pairs, calibrated. DCmp on features: from 1e-05 on."
+    first, other = "pairs, calibrated: from 1e-06 on, the weakest tried", "DCmp on features: from 1e-05 on"
+    assert noise == f"weight noise: seen first by {first}. {other}."
     other = crossed(SEES | {"DCmp on features": 1e-7, "SHA-256": 1e-6, "pairs, calibrated": 1.0})
-    assert "seen from 1e-06 on by DCmp on features. SHA-256: from 1e-06 on." in told.sees_least(pd.DataFrame(other))
+    weakest = "DCmp on features: from 1e-06 on, the weakest tried. SHA-256: from 1e-06 on, the weakest tried."
+    assert f"seen first by {weakest}" in told.sees_least(pd.DataFrame(other))
     blind = told.sees_least(pd.DataFrame(crossed({"DCmp on features": 1.0, "SHA-256": 1e-6})))
-    assert blind.startswith("weight noise: no check of the answers sees the strongest. SHA-256: from 1e-06 on.")
+    assert blind.startswith(
+        "weight noise: no check of the answers sees the strongest. SHA-256: from 1e-06 on, the weakest tried."
+    )
