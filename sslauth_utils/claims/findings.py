@@ -72,6 +72,12 @@ def compares(test: dict[str, Any], varied: dict[str, Any]) -> bool:
     return COMPARES.get(test["measure"]) == column and test["where"].get(column) == values and len(set(values)) == 2
 
 
+def _scenarios(test: dict[str, Any]) -> set[str]:
+    """The scenarios that a test asks for; none: whichever there are."""
+    asked = test["where"].get("scenario", [])
+    return {asked} if isinstance(asked, str) else set(asked)
+
+
 def evaluate(
     profile: str, tau: float, summary: pd.DataFrame, results: Path = RESULTS, seed: int | None = None
 ) -> pd.DataFrame:
@@ -90,10 +96,10 @@ def evaluate(
     missed = summary.loc[summary["verdict"] == NOT_REPRODUCED, "id"].tolist()
     results_of, lines, explained = Results(profile, tau, results, seed), [], set()
     known = profile_of_rows(profile, results)
-    scenarios = {None, *known.scenarios, *known.models}
+    scenarios = {*known.scenarios, *known.models}
     for finding in read_findings():
         mine = [claim for claim in missed if claim in finding["claims"]]
-        tests = [test for test in finding["tests"] if test["where"].get("scenario") in scenarios]
+        tests = [test for test in finding["tests"] if _scenarios(test) <= scenarios]
         if not mine or not tests or profile not in finding["profiles"]:
             continue
         explained |= set(mine)

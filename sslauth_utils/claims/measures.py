@@ -39,6 +39,7 @@ COMPARES = {
     "rise": "strength", "success_rise": "strength", "share_change": "strength",
     "kappa_ratio": "scheme", "generator_gap": "scheme",
     "setting_kappa_ratio": "keys", "setting_success_gap": "keys", "gap_to_tamper": "tamper",
+    "detected_gap": "method",
 }  # fmt: skip
 #: measures that set networks against each other, each of which has seeds of its own
 ACROSS = {"accepted_gap", "models_gap"}

@@ -18,8 +18,9 @@ def models_mean(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
 
 
 def models_percent(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:
-    """`models_mean` of a share, in per cent."""
-    return _mean(100 * rows["value"].to_numpy(float))
+    """`models_mean` of a share, in per cent; its interval ends at 0 and 100."""
+    measured, low, high, n = _mean(100 * rows["value"].to_numpy(float))
+    return measured, max(low, 0.0), min(high, 100.0), n
 
 
 def accuracy_balance(rows: pd.DataFrame, tau: float, claim: dict) -> Measured:

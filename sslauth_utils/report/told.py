@@ -56,16 +56,18 @@ def others(run: ReferenceRun) -> list[SimpleNamespace]:
 
 
 def classifiers(run: ReferenceRun) -> list[SimpleNamespace]:
-    """The classifiers that were signed, by kind: model (its name in the profile), name, accuracies, %, by seed, and the
-    iterations of stage 1."""
+    """The classifiers that were signed, by kind: model (its name in the profile), name, accuracies, %, by seed, the
+    iterations of stage 1, step (the end of the ids of claims at the paper's step), DeepAuth's larger rate, and how many
+    models it protected and how many of them were tampered with, over all seeds."""
     measures = run.rows("20_sensitive_samples", "measures")
     own = measures[(measures["quantity"] == "accuracy") & (measures["tamper"] == "none")]
     return [
         SimpleNamespace(
             model=model, name=name, accuracies=(100 * own.loc[own["scenario"] == model, "value"]).tolist(),
-            iterations=run.models[model]["iterations"],
+            iterations=of["iterations"], step="-vgg16" if of["arch"] == "vgg16" else "", rate=of["embedding_rates"][-1],
+            protected=of["embeddings"] * len(of["seeds"]), tampered=of["models"] * len(of["seeds"]),
         )
-        for model, name in MODELS.items() if (own["scenario"] == model).any()
+        for model, name in MODELS.items() if (of := run.models.get(model)) and (own["scenario"] == model).any()
     ]  # fmt: skip
 
 
