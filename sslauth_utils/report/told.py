@@ -114,13 +114,6 @@ def allowed(claim: str) -> float:
     return 100 * found["versus"]
 
 
-def blind_at_tau(run: ReferenceRun) -> bool:
-    """Whether DCmp at SSL-Auth's tolerance accepts every noisy and every fine-tuned classifier."""
-    rows = run.rows("24_classifier_schemes")
-    asked = (rows["method"] == "DCmp on features at tau") & rows["tamper"].isin(["weight noise", "fine-tuning"])
-    return not rows.loc[asked, "value"].any()
-
-
 def accuracies(run: ReferenceRun, scenario: str) -> list[float]:
     """kNN accuracies of the committed encoders, %, seed by seed."""
     return [100 * facts["knn_accuracy"] for facts in run.encoders(scenario)]
