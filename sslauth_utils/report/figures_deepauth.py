@@ -181,7 +181,7 @@ def fig_acceptance(rows: pd.DataFrame, tampers: Sequence[str], xlabel: str, sche
                 axis.plot(share.index, share, marker="o", color=colour, label=name)
                 if len(table):
                     axis.axhline(100 * chance(int(table["n"].min()), tolerance), color=colour, ls=":", lw=0.9)
-            axis.set(title=f"{network.replace('_', ', ')}: {tamper}", ylim=(-3, 103), xlabel=xlabel)
+            axis.set(title=f"{network.replace('_', ', ')}:\n{tamper}", ylim=(-3, 103), xlabel=xlabel)
             if table["strength"].gt(1).any():
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         line[0].set_ylabel("authentication success, %")

@@ -19,9 +19,9 @@ CAPTIONS = {
     "noise": "The noise of the logit difference d by honest change (blue), and the pairs' gap of d (orange). A gap no "
     "larger than the noise is no pair.",
     "tuning": "Table III of the sample-pairing paper: detection by learning rate, optimiser and mode of batch norm. "
-    "Dashed: the false alarms of the same samples.",
+    "Dashed: the false alarms of the same samples. The step is 1e-6 everywhere; the paper's for its VGG16 is 1e-4.",
     "pruning": "Fig. 3 of the sample-pairing paper: detection by pruning rate. Dashed: the false alarms of the same "
-    "samples.",
+    "samples. The step is 1e-6 everywhere; the paper's for its VGG16 is 1e-4.",
 }
 #: methods in the order and the colours in which they are drawn; the others are grey
 _COLOURS = {
@@ -101,10 +101,10 @@ def fig_null(rows: pd.DataFrame) -> Figure:
     kinds = dict(zip(zip(rows["tamper"], rows["strength"].astype(str), strict=True), rows["kind"], strict=True))
     changes, parts = list(kinds), pd.factorize(np.array(list(kinds.values()), dtype=object))[0]
     figure, axes = plt.subplots(
-        1, len(scenarios), figsize=(1.6 + len(scenarios) * (0.6 + 0.3 * len(methods)), 2.6 + 0.2 * len(changes)),
-        sharey=True, squeeze=False,
+        len(scenarios), figsize=(2.2 + 0.3 * len(methods), 1.6 + len(scenarios) * (1.0 + 0.2 * len(changes))),
+        sharex=True, squeeze=False,
     )  # fmt: skip
-    for axis, scenario in zip(axes[0], scenarios, strict=True):
+    for axis, scenario in zip(axes[:, 0], scenarios, strict=True):
         found = rates(rows[rows["scenario"] == scenario])
         wide = found.pivot_table(index=["tamper", "strength"], columns="method", values="rate", sort=False)
         wide = wide.reindex(index=pd.MultiIndex.from_tuples(changes), columns=methods)
@@ -151,7 +151,8 @@ def fig_noise(measures: pd.DataFrame) -> Figure:
         decades = np.arange(np.log10(least) + 1, highest + 1, 2)
         axis.set_xticks([0, *10**decades], ["0", *(f"$10^{{{decade:.0f}}}$" for decade in decades)])
         axis.set_xticks([], minor=True)
-        axis.set(xlim=(0, 10**highest), ylim=(len(lines) - 0.5, -0.5), xlabel="noise of d (blue), gap of d (orange)")
+        axis.set(xlim=(0, 10**highest), ylim=(len(lines) - 0.5, -0.5))
+    figure.supxlabel("noise of d (blue), gap of d (orange)", fontsize=plt.rcParams["axes.labelsize"])
     figure.tight_layout()
     return figure
 

@@ -250,7 +250,8 @@ def test_a_test_of_one_value_only_compares_nothing(tmp_path):
 
 
 def test_measures_that_compare_are_measures():
-    assert set(COMPARES) <= set(MEASURES) and set(COMPARES.values()) <= {"strength", "scheme", "keys", "tamper", "method"}
+    columns = {"strength", "scheme", "keys", "tamper", "method"}
+    assert set(COMPARES) <= set(MEASURES) and set(COMPARES.values()) <= columns
 
 
 @pytest.mark.parametrize(("met", "kind"), [(True, CAUSE), (False, UNKNOWN), (None, OBSERVATION)])

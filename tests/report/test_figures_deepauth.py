@@ -35,7 +35,7 @@ def test_leverage_is_shown_of_images_and_keys(leverages):
 def test_acceptance_falls_with_the_tolerance_and_chance_is_dotted():
     rows = ROWS.assign(strength=ROWS["strength"].astype(str))
     figure = figures_deepauth.fig_acceptance(rows, ["pruning"], "share")
-    assert [axis.get_title() for axis in figure.axes] == [f"{name.replace('_', ', ')}: pruning" for name in NETWORKS]
+    assert [axis.get_title() for axis in figure.axes] == [f"{name.replace('_', ', ')}:\npruning" for name in NETWORKS]
     mnist = figure.axes[2]
     x, share = line(mnist, "$\\varepsilon_a$ = 30 %")
     assert list(x) == [0.5, 0.9] and share == pytest.approx([25, 25])
