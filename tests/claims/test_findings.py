@@ -127,7 +127,9 @@ def _contrary(test, rows):
         case "models_mean", _:
             value[:] = 1000.0
         case "models_percent", bound:
-            value[:] = 0.1 if bound == "above" else 0.9
+            value[:] = 0.1 if bound in ("above", "at_least") else 0.9
+        case "accepted_gap", "at_most":  # every key of the second network answers as enrolled, none of the first
+            value[:] = (rows["scenario"] == test["where"]["scenario"][-1]).astype(float)
         case "kappa", _:
             trans = rows["scheme"] == "Trans"
             value[trans] = 1 - 3 * (1 - value)
