@@ -38,6 +38,17 @@ def detections(rows: pd.DataFrame, null: Sequence[str] = RUN) -> pd.DataFrame:
     return tampers.assign(strength=pd.to_numeric(tampers["strength"]), detected=detected)
 
 
+def seen_by_most(seen: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """The strength from which on every stronger tamper is detected in more than half of the models, by columns `by`.
+
+    Of two models it is the larger one: half-way between the two nothing was tried.
+
+    Args:
+        seen: as `smallest_seen` gives it.
+    """
+    return seen.groupby(list(by))["seen"].quantile(0.5, interpolation="higher")
+
+
 def smallest_seen(found: pd.DataFrame) -> pd.DataFrame:
     """The strength from which on every stronger tamper of this kind is detected, one line a model.
 

@@ -1,6 +1,7 @@
 """The crossing of classifiers' checks: pure functions of rows of 24_classifier_schemes."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sslauth_utils.claims.crossing import ALL_HONEST, RUN, detections, smallest_seen
+from sslauth_utils.claims.crossing import ALL_HONEST, RUN, detections, seen_by_most, smallest_seen
 from sslauth_utils.report.style import PAGE, scenarios_of
 from sslauth_utils.report.tables import Table
 
@@ -82,8 +83,7 @@ def once_table(rows: pd.DataFrame) -> Table:
     found = found[~found["tamper"].isin(_GRADED)]
     groups = found.groupby(["scenario", "method", "tamper"])["detected"]
     shown = (groups.sum().astype(int).astype(str) + " of " + groups.size().astype(str)).unstack("tamper")
-    lines = [(scenario, method) for scenario in scenarios_of(rows) for method in _ordered(found["method"].unique())]
-    table = shown.reindex([line for line in lines if line in shown.index]).fillna("not asked").reset_index()
+    table = _in_order(shown, rows).fillna("not asked").reset_index()
     text = "Models in which each check detects the change; the false-alarm rate is that of the first columns above."
     return "The crossing: 8-bit weights and a backdoor", text, table.rename_axis(columns=None)
 
@@ -93,16 +93,20 @@ def _smallest(rows: pd.DataFrame, null: Sequence[str]) -> pd.DataFrame:
     seen = smallest_seen(found)
     seen = seen[seen["tamper"].isin(_GRADED)]
     tried = found.groupby("tamper")["strength"].agg(["min", "max"])
-    # of two models the one that sees less: half-way between them nothing was tried
-    middle = seen.groupby(["scenario", "method", "tamper"])["seen"].quantile(0.5, interpolation="higher").reset_index()
+    middle = seen_by_most(seen, ["scenario", "method", "tamper"]).reset_index()
     ends = tried.loc[middle["tamper"]].itertuples(index=False)
     middle["shown"] = [
         f"> {strongest:g}" if np.isinf(seen) else f"≤ {seen:g}" if seen == weakest else f"{seen:g}"
         for seen, (weakest, strongest) in zip(middle["seen"], ends, strict=True)
     ]
     wide = middle.pivot(index=["scenario", "method"], columns="tamper", values="shown")[list(_GRADED)]
-    lines = [(scenario, method) for scenario in scenarios_of(rows) for method in _ordered(seen["method"].unique())]
-    return wide.reindex([line for line in lines if line in wide.index])
+    return _in_order(wide, rows)
+
+
+def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The lines (scenario, method) of a table in the order in which the figure has them."""
+    lines = product(scenarios_of(rows), _ordered(table.index.unique("method")))
+    return table.reindex([line for line in lines if line in table.index])
 
 
 def _ordered(methods: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sslauth_utils.claims.crossing import detections, smallest_seen
+from sslauth_utils.claims.crossing import detections, seen_by_most, smallest_seen
 from sslauth_utils.claims.pair_rates import rates
 
 HASH = "SHA-256"
@@ -77,7 +77,7 @@ def sees_least(rows: pd.DataFrame, tampers: Sequence[str] = ("weight noise", "fi
         rows: of 24_classifier_schemes, one classifier.
     """
     found = detections(rows)
-    seen = smallest_seen(found).groupby(["tamper", "method"])["seen"].quantile(0.5, interpolation="higher")
+    seen = seen_by_most(smallest_seen(found), ["tamper", "method"])
     weakest, lines = found.groupby("tamper")["strength"].min(), []
     for tamper in tampers:
         own = seen[tamper]
