@@ -294,6 +294,7 @@ def test_the_readmes_example_runs(capsys):
     told = capsys.readouterr().out
     assert [line.split()[0] for line in told.splitlines() if line][-3:] == ["DCmp", "Trans", "SHA-256"]
     assert "pass" in told.splitlines()[-1]
+    assert told.splitlines()[0] in text.splitlines(), "what it is said to print has the headings that it prints"
 
 
 def test_licence_and_citation_agree_with_the_package():
