@@ -32,7 +32,7 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
     methods = _ordered(found["method"].unique())
     shades = plt.get_cmap("Blues").with_extremes(under="w", bad="0.85")
     figure, axes = plt.subplots(
-        len(scenarios), len(_GRADED), figsize=(PAGE * 1.1, 0.9 + len(scenarios) * (0.6 + 0.17 * len(methods))),
+        len(scenarios), len(_GRADED), figsize=(PAGE * 1.1, 0.9 + len(scenarios) * (0.65 + 0.18 * len(methods))),
         sharey=True, squeeze=False,
     )  # fmt: skip
     for line, scenario in zip(axes, scenarios, strict=True):
@@ -43,8 +43,8 @@ def fig_crossing(rows: pd.DataFrame) -> Figure:
             wide = wide.reindex(methods)
             axis.imshow(wide.to_numpy(float), cmap=shades, vmin=1e-9, vmax=1, aspect="auto")
             names = [f"{strength:g}" for strength in wide.columns]
-            axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
-            axis.set_yticks(range(len(methods)), methods, fontsize=6.5)
+            axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+            axis.set_yticks(range(len(methods)), methods, fontsize=7.5)
             axis.set_xticks(np.arange(len(names)) - 0.5, minor=True)
             axis.set_yticks(np.arange(len(methods)) - 0.5, minor=True)
             axis.grid(which="minor", color="0.85", linewidth=0.5)

@@ -81,6 +81,12 @@ def tampered(
         yield Change("tamper", tamper, strength, answer, features, rewritten), copied
 
 
+def count(settings: Settings) -> int:
+    """How many tampers `tampered` makes, for a progress bar; one fewer for each backdoor that does not take."""
+    several = ("noise", "tune_rates", "pruning_rates", "backdoor_rates")
+    return sum(len(settings[name]) for name in several) + 1  # 8-bit weights come once
+
+
 def _copies(
     classifier: Classifier, train: tuple[Tensor, Tensor], number: int, settings: Settings
 ) -> Iterator[tuple[str, float, Classifier]]:

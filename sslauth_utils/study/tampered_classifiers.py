@@ -17,16 +17,20 @@ from sslauth_utils.study.recipes.signature_keys import Held
 
 #: (tamper, strength, labels of the keys int64 (K,), quantity to value)
 Case = tuple[str, float, Tensor, dict[str, float]]
+#: images uint8 (N, 3, H, W), classes int64 (N,)
+Labelled = tuple[Tensor, Tensor]
 
 
 def tampered_answers(
-    protected: nn.Module, keys: Tensor, train: tuple[Tensor, Tensor], held: Held, number: int, settings: Settings
-) -> list[Case]:
+    protected: nn.Module, keys: Tensor, retraining: Labelled, poisoning: Labelled, held: Held, number: int,
+    settings: Settings,
+) -> list[Case]:  # fmt: skip
     """Every tamper of notebook 23 with one protected model, which is left untouched.
 
     Args:
         keys: float32 (K, 3, H, W).
-        train: images uint8 and labels, "the original training data".
+        retraining: after pruning; the paper: "the original training data".
+        poisoning: the backdoor's, before the trigger is stamped.
         number: of the protected model; draws batches and poisoned images.
         settings: the parameters of notebook 23.
     """
@@ -44,14 +48,14 @@ def tampered_answers(
         )  # fmt: skip
     again = RetrainSettings(settings["retrain_rate"], settings["retrain_epochs"], 64, seed=number)
     for rate in settings["pruning_rates"]:
-        note("pruning", rate, prune_and_retrain(protected, rate, *train, again))
-    trigger = Trigger.for_size(train[0].shape[-1])
+        note("pruning", rate, prune_and_retrain(protected, rate, *retraining, again))
+    trigger = Trigger.for_size(poisoning[0].shape[-1])
     attack = RetrainSettings(settings["backdoor_rate"], settings["backdoor_epochs"], 64)
-    classes = int(train[1].max()) + 1
+    classes = int(poisoning[1].max()) + 1
     for trial in range(settings["backdoor_trials"]):
         target = int(torch.randint(classes, (1,), generator=torch.Generator().manual_seed(1000 * number + trial)))
         own = replace(attack, seed=1000 * number + trial)
-        poisoned = poison(protected, *train, trigger, target, settings["poison_share"], own)
+        poisoned = poison(protected, *poisoning, trigger, target, settings["poison_share"], own)
         found: dict[str, Any] = backdoor_scores(poisoned, held.test, held.test_truth, trigger, target)
         note("backdoor", trial, poisoned, attack_success=found["attack_success"])
     return cases

@@ -4,11 +4,13 @@ import pytest
 import torch
 from tiny_world import drawn
 
+from sslauth_utils.attacks.poison import poison
+from sslauth_utils.attacks.prune_global import prune_and_retrain
 from sslauth_utils.base.fingerprint import SHOWING, meanings
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models.classifiers import labels
 from sslauth_utils.schemes.deepauth import authenticate
-from sslauth_utils.study import profiles, store
+from sslauth_utils.study import profiles, store, tampered_classifiers
 from sslauth_utils.study.profiles import CLASSIFIERS, SIGNATURE_KEYS, SIGNATURES, Profile
 from sslauth_utils.study.recipes import classifiers
 from sslauth_utils.study.recipes import protected as protected_recipe
@@ -107,12 +109,28 @@ def test_a_stored_model_is_the_one_that_was_protected():
 def test_every_tamper_answers_all_keys_and_leaves_the_protected_model_alone():
     [(model, signature), *_] = protected_models(*ASK, "DeepAuth", 1e-3, count=3, kept=2).models
     before, data = sha256_tensors(model.state_dict()), drawn("dots", "train", 8, 120)
-    cases = tampered_answers(model, signature.keys, (data.images, data.labels), held_out(*ASK), 0, SETTINGS)
+    whole = data.images, data.labels
+    cases = tampered_answers(model, signature.keys, whole, whole, held_out(*ASK), 0, SETTINGS)
     assert [(tamper, strength) for tamper, strength, *_ in cases] == [
         ("last layer sgd", 1), ("last layer sgd", 2), ("pruning", 0.5), ("backdoor", 0),
     ]  # fmt: skip
     assert all(len(answer) == 3 and 0 <= costs["accuracy"] <= 1 for *_, answer, costs in cases)
     assert "attack_success" in cases[-1][3] and sha256_tensors(model.state_dict()) == before
+
+
+def test_retraining_and_backdoor_have_images_of_their_own(monkeypatch):
+    [(model, signature), *_] = protected_models(*ASK, "DeepAuth", 1e-3, count=3, kept=2).models
+    data, used = drawn("dots", "train", 8, 120), {}
+    for name, attack in (("prune_and_retrain", prune_and_retrain), ("poison", poison)):
+
+        def counted(protected, *others, name=name, attack=attack):
+            used[name] = max(len(one) for one in others if torch.is_tensor(one))
+            return attack(protected, *others)
+
+        monkeypatch.setattr(tampered_classifiers, name, counted)
+    few, whole = (data.images[:64], data.labels[:64]), (data.images, data.labels)
+    tampered_answers(model, signature.keys, few, whole, held_out(*ASK), 0, SETTINGS)
+    assert used == {"prune_and_retrain": 64, "poison": 120}
 
 
 @pytest.mark.parametrize("recipe", [keys_recipe, protected_recipe], ids=["keys", "protected"])
