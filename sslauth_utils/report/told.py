@@ -16,6 +16,7 @@ from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
 from sslauth_utils.report.answers import NEAR
+from sslauth_utils.report.figures_training import training_table
 from sslauth_utils.report.reference_run import Number, ReferenceRun
 from sslauth_utils.report.sections import PAPERS, paper_of
 from sslauth_utils.report.sentences import ATTACK_SUCCESS
@@ -291,6 +292,21 @@ def by_generator(run: ReferenceRun) -> list[Number]:
     where = {"scenario": "cifar10", "tamper": "disguised stl10", "scheme": "Trans"}
     names = sorted(rows["keys"].unique())
     return [run.measure("auth_success", "10_generator_objective", where | {"keys": name}) for name in names]
+
+
+def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
+    """Generators of 14_generator_training by depth, learning rate and steps: κ and the keys that pass Trans, change by
+    change, in the order honest rounding, pruning, disguise."""
+    table = training_table(run.rows("14_generator_training"), run.tau)
+    lines = []
+    for (depth, rate, steps), part in table.groupby(["depth", "learning rate", "steps"]):
+        by = part.set_index("tamper")
+        found = [by.loc[tamper] for tamper in ("rounding", "pruning", "disguised stl10")]
+        lines.append(SimpleNamespace(
+            depth=depth, rate=rate, steps=steps, kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
+            passed=[Number(one["keys that pass, %"]) for one in found],
+        ))  # fmt: skip
+    return lines
 
 
 def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
