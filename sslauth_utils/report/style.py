@@ -1,5 +1,6 @@
 """Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def save_figure(figure: Figure, folder: Path, name: str, note: str) -> list[Path
 
 def _finish(figure: Figure, note: str) -> Bbox:
     """Add the note; returns what to save of the figure."""
-    figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
+    above = figure.text(0.995, 1.0, note, ha="right", va="bottom", fontsize=5.5, color="0.45")
+    # A note wider than the figure goes on in a second line: the saved picture would else grow, with nothing below.
+    lines = above.get_window_extent().width / figure.bbox.width
+    if lines > 1:
+        above.set_text(textwrap.fill(note, int(len(note) / lines)))
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
     box = _tight_box(figure)  # once: "tight" would find it for each file anew
