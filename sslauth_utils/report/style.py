@@ -1,5 +1,6 @@
 """Figures: pure functions of rows. The notebooks and 90_summary call the same ones."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +86,8 @@ def _finish(figure: Figure, note: str) -> Bbox:
     # A note wider than the figure goes on in a second line: the saved picture would else grow, with nothing below.
     lines = above.get_window_extent().width / figure.bbox.width
     if lines > 1:
-        above.set_text(textwrap.fill(note, int(len(note) / lines)))
+        alike = len(note) // math.ceil(lines) + 12  # letters; no single word is left for the last line
+        above.set_text(textwrap.fill(note, min(alike, int(len(note) / lines))))
     if note.startswith("SMOKE"):
         figure.text(0.5, 0.5, "SMOKE", fontsize=48, color="0.5", alpha=0.35, ha="center", va="center", rotation=20)
     box = _tight_box(figure)  # once: "tight" would find it for each file anew
