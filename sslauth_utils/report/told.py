@@ -304,9 +304,36 @@ def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
         found = [by.loc[tamper] for tamper in ("rounding", "pruning", "disguised stl10")]
         lines.append(SimpleNamespace(
             depth=depth, rate=rate, steps=steps, kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
-            passed=[Number(one["keys that pass, %"]) for one in found],
+            passed=[Number(one["keys that pass, %"]) for one in found], evenness=Number(found[2]["κ"] / found[0]["κ"]),
         ))  # fmt: skip
     return lines
+
+
+def passing_disguised(trained: list[SimpleNamespace], depth: int, steps: int) -> float:
+    """Keys of the disguised encoder that pass Trans, %, with PGAN's own learning rate."""
+    [found] = [one for one in trained if (one.depth, one.steps, one.rate) == (depth, steps, 0.001)]
+    return found.passed[2].measured
+
+
+def steps_raise(trained: list[SimpleNamespace]) -> bool:
+    """Whether at every depth the generator trained longest magnifies each change more than the untrained one."""
+    for depth in {one.depth for one in trained}:
+        untrained, *_, longest = [one for one in trained if (one.depth, one.rate) == (depth, 0.001)]
+        if any(last.low <= first.high for first, last in zip(untrained.kappas, longest.kappas, strict=True)):
+            return False
+    return True
+
+
+def depth_lowers(trained: list[SimpleNamespace]) -> bool:
+    """Whether of generators trained for equally many steps the deeper magnifies each change less, after any steps."""
+    at = {(one.depth, one.steps): one.kappas for one in trained if one.rate == 0.001}
+    return all(
+        deep.measured < flat.measured
+        for (depth, steps), kappas in at.items()
+        for (other, length), others in at.items()
+        if length == steps and other > depth
+        for flat, deep in zip(kappas, others, strict=True)
+    )
 
 
 def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
@@ -325,6 +352,7 @@ def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
             passed = [one.measure("auth_success", notebook, mine | {"scheme": "Trans"}) for one in (run, longer)]
             lines.append((f"{name}, {keys}", change, *kappa, *passed))
     before, after = run.met(0), longer.met()
+    after = {name: met for name, met in after.items() if name in before}
     casts = {"scheme": "Trans", "kind": "cast", "seed": 0}
     return SimpleNamespace(
         lines=lines, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
