@@ -305,6 +305,7 @@ def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
         lines.append(SimpleNamespace(
             depth=depth, rate=rate, steps=steps, kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
             passed=[Number(one["keys that pass, %"]) for one in found], evenness=Number(found[2]["κ"] / found[0]["κ"]),
+            pruned=Number(found[1]["κ"] / found[0]["κ"]),
         ))  # fmt: skip
     return lines
 
