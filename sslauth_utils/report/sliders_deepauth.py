@@ -30,5 +30,6 @@ def lead_slider(leads: np.ndarray, hinge: float, names: Sequence[str]) -> ipywid
         axis.set_xticks(range(leads.shape[1]), names)
         plt.show()
 
-    slider = ipywidgets.IntSlider(value=0, min=0, max=len(leads) - 1, description="epoch", continuous_update=False)
+    last = len(leads) - 1  # opens here: before the embedding the keys lie on the boundary, with nothing to see
+    slider = ipywidgets.IntSlider(value=last, min=0, max=last, description="epoch", continuous_update=False)
     return ipywidgets.interactive(show, epoch=slider)

@@ -105,7 +105,7 @@ def test_the_slider_shows_how_far_each_key_has_gone(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf().axes[0]))
     widget = lead_slider(np.array([[-0.1, -0.2], [0.3, -0.1]]), 0.01, ["9→0", "3→2"])
     [slider] = widget.children[:1]
-    assert (slider.min, slider.max) == (0, 1)
+    assert (slider.min, slider.max, slider.value) == (0, 1, 1)
     widget.f(epoch=1)
     assert [bar.get_height() for bar in drawn[-1].patches] == [0.3, -0.1]
     assert drawn[-1].get_title() == "epoch 1: 50% changed"
