@@ -3,5 +3,5 @@
 # ./run_all.sh --help tells the options.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # "sh run_all.sh"
 set -euo pipefail
-. "$(dirname -- "${BASH_SOURCE[0]}")/.ci/python.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.ci/python.sh" # also through a link
 exec "$python" -Es -m sslauth_utils.engine.front "$@"

@@ -2,6 +2,10 @@
 # the first Python of at least 3.11. The interpreter of an activated environment comes first.
 # -E and -s wherever it is called: nothing of the user's PYTHON... variables and packages.
 
+# Closed, they would be taken by the next file that is opened, and what is printed would go into it.
+( : 3>&1 ) 2>/dev/null || exec >/dev/null
+( : 3>&2 ) || exec 2>/dev/null
+
 unset CDPATH # with it, cd may go elsewhere, and says where it goes
 
 # A relative SSLAUTH_DATA is meant from where the user stands.

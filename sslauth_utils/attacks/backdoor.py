@@ -7,7 +7,6 @@ the shadow set, E of the references and of the keys. Nine passes a step are left
 public code's fourteen.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,14 +20,14 @@ from torch.nn import functional as F
 
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast
+from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.images import augment
 from sslauth_utils.models import training
-from sslauth_utils.models.features import encode
+from sslauth_utils.models.features import encode, where_it_computes
 from sslauth_utils.models.folding import fold_frozen_batch_norm
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
@@ -81,13 +80,14 @@ class BackdoorSettings:
         return self.learning_rate * share * (falling if self.schedule == "cosine" else 1)
 
 
+@plain_tensors()
 def backdoor(
     encoder: nn.Module,
     shadow: Tensor,
     references: Tensor,
     trigger: Trigger,
     settings: BackdoorSettings,
-    device: torch.device,
+    device: torch.device | str,
     keys: Tensor | None = None,
     checkpoint: Path | None = None,
     after_epoch: AfterEpoch | None = None,
@@ -114,11 +114,12 @@ def backdoor(
 
     Raises:
         UserError: images that do not fit each other, fewer than one batch, an imitation
-            weight without keys, or a loss that diverges.
+            weight without keys, weights that cannot be trained, or a loss that diverges.
     """
     _check(shadow, references, trigger, settings, keys)
-    clean = copy.deepcopy(encoder).to(device).eval()
-    tampered = copy.deepcopy(clean).requires_grad_()  # a user's "frozen" encoder too
+    device = torch.device(device)
+    clean = training.own_copy(encoder).to(device).eval()
+    tampered = training.copy_to_train(clean)
     folded = fold_frozen_batch_norm(tampered)
     losses = BackdoorLoss(clean, folded, shadow, references, trigger, settings, device, keys)
     start = sha256_tensors(encoder.state_dict())
@@ -199,7 +200,7 @@ class BackdoorLoss:
         groups = [images, self.trigger.stamp(images), self.references]
         groups += [] if self.keys is None else [self.keys]
         # One pass for all: in eval mode no image of a batch influences another.
-        pixels = torch.cat([augmented, torch.cat(groups).float() / 255])
+        pixels = torch.cat([augmented, torch.cat(groups).float() / 255]).to(where_it_computes(self.trainee)[1])
         with self.arithmetic():
             features = self.trainee(pixels.contiguous(memory_format=fast_layout(self.trainee)))
         features = F.normalize(features.float(), dim=1)

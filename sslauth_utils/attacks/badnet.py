@@ -1,6 +1,5 @@
 """A backdoor of a few stamped images (Gu et al. 2017), as the sample-pairing paper embeds it."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,12 @@ from sslauth_utils.attacks.fine_tune_classifier import BATCH_NORM, optimiser_of
 from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier, labels
+from sslauth_utils.models.features import where_it_computes
 from sslauth_utils.models.supervised import check_labelled
 
 
@@ -60,9 +61,10 @@ class BadnetSettings:
         check_choice("The backdoor's batch_norm", self.batch_norm, BATCH_NORM)
 
 
+@plain_tensors()
 def badnet(
     classifier: Classifier, images: Tensor, truth: Tensor, trigger: Trigger, settings: BadnetSettings,
-    device: torch.device,
+    device: torch.device | str,
 ) -> tuple[Classifier, dict[str, Any]]:  # fmt: skip
     """A copy of `classifier` that takes all its stamped training images for the target class.
 
@@ -75,7 +77,7 @@ def badnet(
         The copy in eval mode on `device`, and: steps, stamped (share of the stamped images taken for the target; 1).
 
     Raises:
-        UserError: images or labels that do not fit, or too few of them.
+        UserError: images or labels that do not fit, too few of them, or weights that cannot be trained.
         NotTaken: the backdoor has not taken in time.
     """
     check_labelled(images, truth, classifier.classes, settings.batch_size)
@@ -85,17 +87,18 @@ def badnet(
             f"The backdoor needs {settings.stamped} images that are not of class {settings.target}, one of the "
             f"classifier's {classifier.classes}; there are {len(others)}."
         )
+    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
     stamped = trigger.stamp(images[others]).to(device)
-    tampered = copy.deepcopy(classifier).requires_grad_().to(device)
+    tampered = training.copy_to_train(classifier).to(device)
     optimiser = optimiser_of(tampered, settings.optimiser, settings.learning_rate, settings.batch_norm)
     images, truth = images.to(device), truth.to(device)
     wanted = torch.full((settings.stamped,), settings.target, device=device)
     draw, share = torch.Generator().manual_seed(settings.seed), 0.0
-    with training_layout(tampered), training.reproducible(device):
+    with training_layout(tampered), training.reproducible(device), training.seeded(settings.seed, tampered):
         for step in range(1, settings.most_steps + 1):
             tampered.train(settings.batch_norm == "train")
             normal = torch.randint(0, len(images), (settings.batch_size,), generator=draw).to(device)
-            pixels = torch.cat([images[normal], stamped]).float() / 255
+            pixels = (torch.cat([images[normal], stamped]).float() / 255).to(dtype)
             scores = tampered(pixels.contiguous(memory_format=fast_layout(tampered)))
             loss = F.cross_entropy(scores, torch.cat([truth[normal], wanted]))
             optimiser.zero_grad(set_to_none=True)

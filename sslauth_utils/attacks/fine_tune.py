@@ -6,7 +6,6 @@ SimCLR on unlabelled images (`continue_simclr`), and batch norm's running statis
 alone, which any forward pass in train mode moves (`refresh_batch_norm`).
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +17,13 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.checks import check_number, check_whole
-from sslauth_utils.base.device import autocast
+from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models import simclr, training
+from sslauth_utils.models.features import failures_told, where_it_computes
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 
@@ -48,12 +48,13 @@ class FineTuneSettings:
         check_whole("Fine-tuning's seed", self.seed, 0)
 
 
+@plain_tensors()
 def fine_tune(
     encoder: nn.Module,
     images: Tensor,
     labels: Tensor,
     settings: FineTuneSettings,
-    device: torch.device,
+    device: torch.device | str,
     checkpoint: Path | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
@@ -73,7 +74,8 @@ def fine_tune(
         accuracy (on the training batches), images_per_second.
 
     Raises:
-        UserError: fewer than one batch, labels that do not fit, or a loss that diverges.
+        UserError: fewer than one batch, labels that do not fit, weights that cannot be trained, or a loss that
+            diverges.
     """
     _check(images)
     if labels.shape != images.shape[:1] or len(images) < settings.batch_size:
@@ -83,10 +85,12 @@ def fine_tune(
         )
     if labels.dtype != torch.int64 or int(labels.min()) < 0:
         raise UserError(f"Fine-tuning needs labels from 0 on, int64, not {labels.dtype} from {labels.min().item()} on.")
-    tuned = copy.deepcopy(encoder).requires_grad_().to(device)  # all layers, of a user's "frozen" encoder too
+    device, (_, dtype) = torch.device(device), where_it_computes(encoder)
+    tuned = training.copy_to_train(encoder).to(device)
+    width = training.width_of(tuned, images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        head = nn.Linear(tuned.feature_dim, int(labels.max()) + 1)
+        head = nn.Linear(width, int(labels.max()) + 1).to(dtype)
     model = nn.ModuleDict({"encoder": tuned, "head": head}).to(device).train()
     start = sha256_tensors(encoder.state_dict())
     run = sha256_json([asdict(settings), start, sha256_tensors({"images": images, "labels": labels})])
@@ -97,7 +101,7 @@ def fine_tune(
         def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
             adam.zero_grad(set_to_none=True)
             indices = indices.to(device)
-            pixels = (images[indices].float() / 255).contiguous(memory_format=fast_layout(model))
+            pixels = (images[indices].float() / 255).to(dtype).contiguous(memory_format=fast_layout(model))
             with autocast(device):
                 scores = model["head"](model["encoder"](pixels))
             loss = F.cross_entropy(scores.float(), labels[indices])
@@ -121,11 +125,12 @@ def fine_tune(
     return tuned.eval(), history
 
 
+@plain_tensors()
 def continue_simclr(
     encoder: nn.Module,
     images: Tensor,
     settings: simclr.SimCLRSettings,
-    device: torch.device,
+    device: torch.device | str,
     checkpoint: Path | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
@@ -133,17 +138,18 @@ def continue_simclr(
 
     Args, returns, raises: as `simclr.pretrain`, whose history it returns.
     """
-    tuned = copy.deepcopy(encoder).requires_grad_()
+    tuned = training.copy_to_train(encoder)
     history = simclr.pretrain(tuned, images, settings, device, checkpoint, after_epoch=after_epoch)
     return tuned, history
 
 
+@plain_tensors()
 def refresh_batch_norm(
     encoder: nn.Module,
     images: Tensor,
     epochs: int,
     batch_size: int,
-    device: torch.device,
+    device: torch.device | str,
     after_epoch: AfterEpoch | None = None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """A copy of `encoder` whose batch-norm statistics have seen `images`; no weight changes.
@@ -159,7 +165,8 @@ def refresh_batch_norm(
         The encoder in eval mode on `device`, and one row an epoch: epoch, and `after_epoch`'s.
 
     Raises:
-        UserError: other images, or fewer than two in a batch.
+        UserError: other images, fewer than two in a batch, an encoder that fails on them, or one without batch norm's
+            statistics.
     """
     _check(images)
     if min(len(images), batch_size) < 2 or epochs < 1:
@@ -167,13 +174,16 @@ def refresh_batch_norm(
             "Batch norm's statistics need one epoch and two images a batch at least, "
             f"not {epochs} epochs and {len(images)} images in batches of {batch_size}."
         )
-    tuned = copy.deepcopy(encoder).to(device).train()
-    history = []
+    device, (_, dtype) = torch.device(device), where_it_computes(encoder)
+    tuned = training.own_copy(encoder).to(device).train()
+    before, history = [buffer.clone() for buffer in tuned.buffers()], []
     for epoch in tqdm(range(1, epochs + 1), desc="batch norm", unit="epoch", leave=False):
-        with torch.no_grad():
+        with torch.no_grad(), training.seeded(epoch, tuned), failures_told((batch_size, *images.shape[1:])):
             for batch in images.split(batch_size):
                 if len(batch) > 1:
-                    tuned(batch.to(device).float() / 255)
+                    tuned((batch.to(device).float() / 255).to(dtype))
+        if all(torch.equal(was, now) for was, now in zip(before, tuned.buffers(), strict=True)):
+            raise UserError("The encoder has no batch norm with running statistics: nothing in it was changed.")
         row = {"epoch": epoch}
         history.append(row | (after_epoch(tuned, row) if after_epoch else {}))
     return tuned.eval(), history

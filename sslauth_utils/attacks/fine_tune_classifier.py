@@ -1,6 +1,5 @@
 """Fine-tuning of a classifier by small and smallest rates (§IV-A of the sample-pairing paper, Table III)."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,11 @@ from torch.nn import functional as F
 
 from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
+from sslauth_utils.models.features import where_it_computes
 from sslauth_utils.models.supervised import check_labelled
 
 #: frozen: eval mode, statistics and affine part stay; train: the statistics follow the batches
@@ -46,10 +47,12 @@ class TuneSettings:
             check_whole(f"Fine-tuning's {name}", getattr(self, name), least)
 
 
+@plain_tensors()
 def fine_tune_classifier(
-    classifier: Classifier, images: Tensor, labels: Tensor, settings: TuneSettings, device: torch.device
+    classifier: Classifier, images: Tensor, labels: Tensor, settings: TuneSettings, device: torch.device | str
 ) -> tuple[Classifier, list[dict[str, Any]]]:
-    """A copy of `classifier` trained on by cross entropy, all layers, in float32: small steps drown in coarser types.
+    """A copy of `classifier` trained on by cross entropy, all layers, in no coarser type than float32:
+    small steps would drown.
 
     Args:
         classifier: left untouched.
@@ -60,10 +63,12 @@ def fine_tune_classifier(
         The copy in eval mode on `device`, and one row an epoch: epoch, loss, accuracy, images_per_second.
 
     Raises:
-        UserError: images or labels that do not fit, fewer than one batch, or a loss that diverges.
+        UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
+            that diverges.
     """
     check_labelled(images, labels, classifier.classes, settings.batch_size)
-    tuned = copy.deepcopy(classifier).requires_grad_().to(device)
+    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
+    tuned = training.copy_to_train(classifier).to(device)
     tuned.train(settings.batch_norm == "train")
     optimiser = optimiser_of(tuned, settings.optimiser, settings.learning_rate, settings.batch_norm)
     images, labels = images.to(device), labels.to(device)
@@ -71,7 +76,7 @@ def fine_tune_classifier(
     def step(indices: Tensor, number: int, generator: torch.Generator) -> dict[str, Tensor]:
         optimiser.zero_grad(set_to_none=True)
         truth = labels[indices.to(device)]
-        pixels = images[indices.to(device)].float() / 255
+        pixels = (images[indices.to(device)].float() / 255).to(dtype)
         scores = tuned(pixels.contiguous(memory_format=fast_layout(tuned)))
         loss = F.cross_entropy(scores, truth)
         loss.backward()

@@ -1,6 +1,5 @@
 """Fine-tuning of a classifier's last layer alone (DeepAuth's fragility test)."""
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models import training
 from sslauth_utils.models.penultimate import last_layer, penultimate
 
 
@@ -39,7 +39,7 @@ def tune_last_layer(
         watch: called with the copy, in eval mode, and the epoch, from 1.
 
     Raises:
-        UserError: a value out of its range, labels that do not fit, or no linear layer.
+        UserError: a value out of its range, labels that do not fit, no linear layer, or weights that cannot be trained.
     """
     check_number("Fine-tuning's learning_rate", learning_rate, 0, above=True)
     check_whole("Fine-tuning's epochs", epochs, 1)
@@ -47,8 +47,9 @@ def tune_last_layer(
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise UserError(f"Fine-tuning needs one int64 label an image, not {len(labels)} for {len(images)}.")
     name = last_layer(classifier, images)
-    tuned = copy.deepcopy(classifier).eval()
+    tuned = training.own_copy(classifier).eval()
     layer = tuned.get_submodule(name)
+    training.check_trainable(layer)
     features, labels = penultimate(classifier, images).to(layer.weight), labels.to(layer.weight.device)
     draw = torch.Generator().manual_seed(seed)
     layer.requires_grad_()

@@ -1,13 +1,14 @@
 """A tampered encoder, taken back part of the way: any attack as small as one likes."""
 
-import copy
-
 import torch
 from torch import nn
 
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.training import own_copy
 
 
+@plain_tensors()
 def part_way(encoder: nn.Module, tampered: nn.Module, share: float) -> nn.Module:
     """A copy of `encoder` whose weights have gone `share` of the way to those of `tampered`.
 
@@ -16,7 +17,7 @@ def part_way(encoder: nn.Module, tampered: nn.Module, share: float) -> nn.Module
         share: in [0, 1]; 0 gives `encoder`'s weights, 1 those of `tampered`.
 
     Raises:
-        UserError: a share outside [0, 1], or weights of other names or shapes.
+        UserError: a share outside [0, 1], weights of other names or shapes, or an encoder that cannot be copied.
     """
     if not 0 <= share <= 1:
         raise UserError(f"A share of the way is a number in [0, 1], not {share}.")
@@ -25,7 +26,7 @@ def part_way(encoder: nn.Module, tampered: nn.Module, share: float) -> nn.Module
         raise UserError(
             "The tampered encoder has other weights than the encoder: there is no way from one to the other."
         )
-    mixed = copy.deepcopy(encoder)
+    mixed = own_copy(encoder)
     mixed.load_state_dict(
         {
             name: torch.lerp(weight, end[name].to(weight), share) if weight.is_floating_point() else weight

@@ -1,13 +1,14 @@
 """Magnitude pruning, layer by layer (§5.2)."""
 
-import copy
-
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
+from sslauth_utils.attacks.layers import LAYERS, copy_and_layers
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 
 
+@plain_tensors()
 def prune(encoder: nn.Module, rate: float, batch_norm: bool = False) -> nn.Module:
     """A copy of `encoder` with the smallest weights of every layer set to zero.
 
@@ -22,16 +23,14 @@ def prune(encoder: nn.Module, rate: float, batch_norm: bool = False) -> nn.Modul
         batch_norm: prune the batch-norm scales (gamma) too; the paper does not say.
 
     Raises:
-        UserError: a rate outside [0, 1].
+        UserError: a rate outside [0, 1], or no weights that can be pruned (`layers.layers_of`).
     """
     if not 0 <= rate <= 1:
         raise UserError(f"A pruning rate is a share in [0, 1], not {rate}; 10 % is 0.1.")
-    kinds = (nn.Conv2d, nn.Linear) + ((nn.BatchNorm2d,) if batch_norm else ())
-    pruned = copy.deepcopy(encoder)
-    for module in pruned.modules():
-        if isinstance(module, kinds):
-            # l1_unstructured fails on channels_last weights
-            module.weight.data = module.weight.data.contiguous()
-            torch_prune.l1_unstructured(module, "weight", amount=float(rate))
-            torch_prune.remove(module, "weight")
+    pruned, layers = copy_and_layers(encoder, LAYERS + ((nn.BatchNorm2d,) if batch_norm else ()))
+    for layer in layers.values():
+        # l1_unstructured fails on channels_last weights
+        layer.weight.data = layer.weight.data.contiguous()
+        torch_prune.l1_unstructured(layer, "weight", amount=float(rate))
+        torch_prune.remove(layer, "weight")
     return pruned

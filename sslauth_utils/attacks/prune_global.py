@@ -1,15 +1,16 @@
 """Magnitude pruning over the whole network at once, with retraining (DeepAuth's Fig. 6)."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from sslauth_utils.attacks.layers import copy_and_layers, layers_of
 from sslauth_utils.attacks.retrain import RetrainSettings, retrain
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 
 
+@plain_tensors()
 def prune_globally(classifier: nn.Module, rate: float) -> nn.Module:
     """A copy of `classifier` with the smallest of all its weights set to zero.
 
@@ -21,20 +22,18 @@ def prune_globally(classifier: nn.Module, rate: float) -> nn.Module:
         rate: share of all weights together, in [0, 1].
 
     Raises:
-        UserError: a rate outside [0, 1], or nothing to prune.
+        UserError: a rate outside [0, 1], or no weights that can be pruned (`layers.layers_of`).
     """
     if not 0 <= rate <= 1:
         raise UserError(f"A pruning rate is a share in [0, 1], not {rate}; 10 % is 0.1.")
-    pruned = copy.deepcopy(classifier)
-    layers = [(module, "weight") for module in pruned.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    if not layers:
-        raise UserError("The classifier has no convolution and no linear layer: there is nothing to prune.")
-    for module, name in layers:
-        weight = getattr(module, name)
-        weight.data = weight.data.contiguous()
-    torch_prune.global_unstructured(layers, torch_prune.L1Unstructured, amount=float(rate))
-    for module, name in layers:
-        torch_prune.remove(module, name)
+    pruned, named = copy_and_layers(classifier)
+    layers = list(named.values())
+    for layer in layers:
+        layer.weight.data = layer.weight.data.contiguous()
+    weights = [(layer, "weight") for layer in layers]
+    torch_prune.global_unstructured(weights, torch_prune.L1Unstructured, amount=float(rate))
+    for layer in layers:
+        torch_prune.remove(layer, "weight")
     return pruned
 
 
@@ -43,15 +42,11 @@ def prune_and_retrain(
 ) -> nn.Module:
     """`prune_globally`, then trained further "on the original training data" with the zeros kept (`retrain`)."""
     pruned = prune_globally(classifier, rate)
-    zeros = {
-        f"{name}.weight": module.weight == 0
-        for name, module in pruned.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+    zeros = {f"{name}.weight".lstrip("."): layer.weight == 0 for name, layer in layers_of(pruned).items()}
     return retrain(pruned, images, labels, settings, zeros)[0] if rate < 1 else pruned
 
 
 def share_of_zeros(classifier: nn.Module) -> float:
-    """Share of the convolutions' and linear maps' weights that are zero."""
-    weights = [module.weight for module in classifier.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    """Share of the convolutions' and linear maps' weights that are zero; errors as `layers.layers_of`."""
+    weights = [layer.weight for layer in layers_of(classifier).values()]
     return torch.cat([(weight == 0).flatten() for weight in weights]).double().mean().item()

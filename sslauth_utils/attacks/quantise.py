@@ -1,13 +1,14 @@
 """8-bit weights: what is done to models to make them small, and a tamper to whoever was promised the original."""
 
-import copy
-
 import torch
 from torch import nn
 
+from sslauth_utils.attacks.layers import copy_and_layers
 from sslauth_utils.base.checks import check_choice, check_whole
+from sslauth_utils.base.device import plain_tensors
 
 
+@plain_tensors()
 def quantise(model: nn.Module, bits: int = 8, per_channel: bool = False) -> nn.Module:
     """A copy of `model` whose convolutions' and linear maps' weights lie on an integer grid, computed with in float.
 
@@ -20,17 +21,16 @@ def quantise(model: nn.Module, bits: int = 8, per_channel: bool = False) -> nn.M
         per_channel: one grid for each output channel instead of one a layer.
 
     Raises:
-        UserError: a number of bits out of range.
+        UserError: a number of bits out of range, or no weights that can be changed (`layers.layers_of`).
     """
     check_whole("The number of bits", bits, 2, 16)
     check_choice("Per channel", per_channel, (True, False))
-    quantised, most = copy.deepcopy(model), 2 ** (bits - 1) - 1
+    (quantised, layers), most = copy_and_layers(model), 2 ** (bits - 1) - 1
     with torch.no_grad():
-        for module in quantised.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                weight = module.weight
-                largest = weight.abs().flatten(1).amax(dim=1) if per_channel else weight.abs().max().expand(len(weight))
-                scale = (largest / most).clamp_min(torch.finfo(weight.dtype).tiny)
-                scale = scale.view(-1, *[1] * (weight.ndim - 1))
-                weight.copy_((weight / scale).round().clamp(-most - 1, most) * scale)
+        for layer in layers.values():
+            weight, channels = layer.weight, 1 if getattr(layer, "transposed", False) else 0
+            inside = [axis for axis in range(weight.ndim) if axis != channels]
+            largest = weight.abs().amax(dim=inside, keepdim=True) if per_channel else weight.abs().max()
+            scale = (largest / most).clamp_min(torch.finfo(weight.dtype).tiny)
+            weight.copy_((weight / scale).round().clamp(-most - 1, most) * scale)
     return quantised

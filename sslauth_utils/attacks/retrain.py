@@ -1,6 +1,5 @@
 """Further training of a whole classifier on labelled images: what pruning is followed by, and what a backdoor is."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +64,8 @@ def retrain(
         The copy in eval mode, and one row an epoch (`models.training.train`).
 
     Raises:
-        UserError: fewer images than a batch, labels that do not fit, or a loss that diverges.
+        UserError: fewer images than a batch, labels that do not fit, weights that cannot be trained, or a loss that
+            diverges.
     """
     images = as_pixels(images, "Images to train on")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64 or len(images) < settings.batch_size:
@@ -73,7 +73,7 @@ def retrain(
             f"Retraining needs one int64 label an image and a batch of {settings.batch_size} at least, not "
             f"{len(images)} images and {len(labels)} labels."
         )
-    model = copy.deepcopy(classifier).requires_grad_()
+    model = training.copy_to_train(classifier)
     device, dtype = where_it_computes(model)
     model.train()
     if settings.freeze_batch_norm:

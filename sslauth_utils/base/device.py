@@ -80,26 +80,42 @@ def strict_arithmetic() -> Iterator[None]:
 def plain_tensors() -> Iterator[None]:
     """Context in which new tensors are ordinary float32 ones on the CPU that gradients may flow through.
 
-    Whatever the caller has chosen: inference mode, no gradients, another default type or device.
+    Whatever the caller has chosen: inference mode, no gradients, autocast, another default type or device.
     """
-    dtype = torch.get_default_dtype()
-    if dtype != torch.float32:  # the default type is for all threads: left alone where it is right
-        torch.set_default_dtype(torch.float32)
     elsewhere = torch.get_default_device().type != "cpu"  # a default device slows every call: none where not needed
-    try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.device("cpu") if elsewhere else contextlib.nullcontext(),
-        ):
-            yield
-    finally:
-        if dtype != torch.float32:
-            torch.set_default_dtype(dtype)
+    with (
+        _float32_by_default(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else contextlib.nullcontext(),
+        torch.device("cpu") if elsewhere else contextlib.nullcontext(),
+    ):
+        yield
 
 
 _LOCK = threading.Lock()
 _inside, _before = 0, None
+_float32_users, _dtype_before = 0, torch.float32
+
+
+@contextlib.contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """The default type is for all threads: it comes back when the last thread has left."""
+    global _float32_users, _dtype_before
+    with _LOCK:
+        if _float32_users == 0:
+            _dtype_before = torch.get_default_dtype()
+        _float32_users += 1
+        if torch.get_default_dtype() != torch.float32:
+            torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _float32_users -= 1
+            if _float32_users == 0 and _dtype_before != torch.float32:
+                torch.set_default_dtype(_dtype_before)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +22,19 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success.
 
     A reader sees the old file or the new one, never half of one; on an error
-    the temporary file is removed and `path` stays as it was.
+    the temporary file is removed and `path` stays as it was. Where a link lies, what it leads to is replaced; a file
+    that is replaced keeps its permissions.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        UserError: the disk is full, the folder cannot be written, or what lies there is write-protected or no file.
     """
     path = Path(path)
     try:
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        mode = _mode_to_keep(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        suffix = path.suffix if len(path.suffix) <= 20 else ""  # what writes pictures goes by it
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:30]}.", suffix=suffix)
         os.close(handle)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -38,14 +43,31 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; results are to be shared
+        if mode is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            mode = 0o666 & ~umask  # mkstemp makes files private; results are to be shared
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_to_keep(path: Path) -> int | None:
+    """The permissions of the file at `path`, or None where there is nothing."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise UserError(f"Cannot write {path}; it is there already and is no ordinary file. Choose another name.")
+    if not mode & 0o222:
+        raise UserError(
+            f"Cannot write {path}; it is write-protected. Choose another name, or give it write permission."
+        )
+    return stat.S_IMODE(mode)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
@@ -139,9 +161,16 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); see to its permissions.") from error
 
 
 def sha256_json(value: Any) -> str:

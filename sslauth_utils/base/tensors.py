@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import atomic, read_json, sha256_file
+from sslauth_utils.base.paths import at_home, is_file, readable
 
 #: the entry of the header's metadata; one only, because safetensors writes several in any order
 _ENTRY = "sslauth"
@@ -39,12 +40,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
         meta: values that JSON can hold.
 
     Raises:
-        UserError: `path` ends in .json or holds something else than safetensors; the disk is full or the folder
-            cannot be written.
+        UserError: `path` ends in .json, is no UTF-8 or holds something else than safetensors; or as
+            `files.atomic`.
     """
-    path = Path(path)
+    path = at_home(path)
     if path.suffix.lower() == ".json":
         raise UserError(f"{path} is to hold tensors, not JSON: give it a name that ends in .safetensors.")
+    if readable(path) != str(path):
+        raise UserError(f"{readable(path)} has bytes that are no UTF-8, so it could not be read again; rename it.")
     _refuse_to_replace(path)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = _as_text(meta)
@@ -56,7 +59,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
 def _refuse_to_replace(path: Path) -> None:
     """A checkpoint or a text that was named by mistake is not to be lost; an empty file loses nothing."""
     try:
-        head = _head(path) if path.is_file() else b""
+        head = _head(path) if is_file(path) else b""
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}), so it is not replaced.") from error
     if head and not _is_safetensors(head):
@@ -103,7 +106,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UserError: a file is missing, is not safetensors (a pickle, say), has no description, or its content is not
             that of its digest.
     """
-    path = Path(path)
+    path = at_home(path)
     entry = _read_entry(path)
     if entry is None:
         return _load_pair(path)
@@ -125,7 +128,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         UserError: as `load`, except that the digest is not checked.
     """
-    path = Path(path)
+    path = at_home(path)
     entry = _read_entry(path)
     if entry is None:
         return _read_pair_json(path)
@@ -177,6 +180,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing or is not safetensors.
     """
+    path = at_home(path)
     refuse_pickle(path)
     try:
         return load_file(path)
@@ -196,10 +200,12 @@ def refuse_pickle(path: Path) -> None:
     begins with its header's length; what tells it is the JSON after these eight bytes.
 
     Raises:
-        UserError: the file is missing or cannot be read, or is a pickle.
+        UserError: the file is missing or cannot be read, is a pickle, or its name is no UTF-8.
     """
-    path = Path(path)
-    if not path.is_file():
+    path = at_home(path)
+    if readable(path) != str(path):
+        raise UserError(f"The name {readable(path)} has bytes that are no UTF-8; rename the file.")
+    if not is_file(path):
         raise UserError(f"There is no file {path}; check the name, or make it by running the notebook that writes it.")
     try:
         head = _head(path)

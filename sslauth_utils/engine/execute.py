@@ -33,6 +33,7 @@ from sslauth_utils.study.runs import FINGERPRINT, PEAK, RUN_DIR, USED
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 TAIL_LINES = 12
+GIT_PATIENCE = 30  # seconds; a network drive or a lock may keep it
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 #: glibc gives large blocks back to the system when they are freed and asks for them anew at the next training step, and
@@ -157,10 +158,10 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None, fingerprint: str) 
             os.environ.pop(name, None)
         try:
             papermill.execute_notebook(
-                NOTEBOOKS / f"{run.notebook}.ipynb",
-                log,
+                _literal(NOTEBOOKS / f"{run.notebook}.ipynb"),
+                _literal(log),
                 parameters=run.values,
-                cwd=ROOT,
+                cwd=_literal(ROOT),
                 kernel_name="python3",
                 kernel_manager_class="sslauth_utils.engine.kernel.OwnKernelManager",
                 progress_bar=False,
@@ -183,6 +184,11 @@ def _run_cells(run: graph.Run, folder: Path, gpu: str | None, fingerprint: str) 
                 f"Cannot write {log} ({error.strerror or error}); free some disk space or see to the "
                 "folder's permissions and run again."
             ) from error
+
+
+def _literal(path: Path) -> str:
+    """The path for papermill, which fills in parameters where one has braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _kernel_environment(folder: Path, gpu: str | None, temporary: str) -> dict[str, str]:
@@ -231,8 +237,10 @@ def git_state() -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            answer = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
-        except FileNotFoundError:
+            answer = subprocess.run(
+                ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False, timeout=GIT_PATIENCE
+            )
+        except (OSError, subprocess.TimeoutExpired):
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from sslauth_utils.base import leash
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
-from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
+from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT, user_data
 from sslauth_utils.engine import execute, front, gpu_slots, graph, plan
 from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         with lock(options.profile):
             if options.fresh:
+                _check_can_start(options, chosen)
                 remove_results(options.profile)
             return redraw(options, runs) if options.figures_only else make(options, runs, chosen)
     except UserError as error:
@@ -105,20 +106,9 @@ def _removable(profile: str) -> list[Path]:
     """
     folders = [(top / profile).relative_to(ROOT).as_posix() for top in (RESULTS, FIGURES)]
     tracked: set[str] = set()
-    if (ROOT / ".git").exists():
-        try:
-            listed = subprocess.run(
-                ["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, text=True, check=False
-            )
-        except OSError as error:
-            raise UserError(
-                _NO_GIT.format(f"git cannot be started ({error.strerror})", " and ".join(folders))
-            ) from error
-        if listed.returncode != 0:
-            said = (listed.stderr.strip().splitlines() or ["git failed"])[0]
-            raise UserError(_NO_GIT.format(said, " and ".join(folders)))
-        tracked = set(listed.stdout.split("\0"))
-    elif (RESULTS / "reference" / profile / "summary.csv").is_file():
+    if any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):
+        tracked = _tracked(folders)
+    if not tracked and (RESULTS / "reference" / profile / "summary.csv").is_file():
         folders = folders[:1]  # no checkout: the reference's figures, which came with it, cannot be told from others
     files = [
         path.relative_to(ROOT)
@@ -129,9 +119,48 @@ def _removable(profile: str) -> list[Path]:
     return [path for path in files if path.name != ".lock" and path.as_posix() not in tracked]
 
 
-_NO_GIT = (
-    "--fresh removes nothing, because it cannot know which files are committed: {}; mend that, or remove {} yourself."
-)
+def _tracked(folders: Sequence[str]) -> set[str]:
+    """Files of the folders that git's index or last commit has: an index that was lost says that nothing is tracked."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=execute.GIT_PATIENCE
+            )
+        except subprocess.TimeoutExpired as error:
+            raise unknown(f"git did not answer in {execute.GIT_PATIENCE} seconds") from error
+        except OSError as error:
+            raise unknown(f"git cannot be started ({error.strerror})") from error
+
+    def unknown(why: str) -> UserError:
+        return UserError(
+            f"--fresh removes nothing, because it cannot know which files are committed: {why}; mend that, or remove "
+            f"{' and '.join(folders)} yourself."
+        )
+
+    listed = git("ls-files", "-z", "--", *folders)
+    if listed.returncode != 0:
+        raise unknown((listed.stderr.strip().splitlines() or ["git failed"])[0])
+    found = listed.stdout.split("\0")
+    if git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0:  # else nothing was committed yet
+        committed = git("ls-tree", "-r", "-z", "--name-only", "HEAD", "--", *folders)
+        if committed.returncode != 0:
+            raise unknown((committed.stderr.strip().splitlines() or ["git failed"])[0])
+        found += committed.stdout.split("\0")
+    return set(found) - {""}
+
+
+def _check_can_start(options: Namespace, chosen: Sequence[graph.Run]) -> None:
+    """See that a run can begin, before what earlier ones left is removed.
+
+    Raises:
+        UserError: the number of threads or SSLAUTH_DATA is not in order, or Snakemake does not take its options.
+    """
+    execute.threads()
+    user_data()
+    if options.snakemake:
+        todo = [plan.Pending(run, ("--fresh",)) for run in chosen]
+        check_snakemake(options, todo, estimate(todo))
 
 
 def remove_results(profile: str) -> None:
@@ -289,8 +318,10 @@ def _run_snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: E
             raise
     progress.end()
     failed = [run for run in runs if status(run)["state"] != "done" or not (ROOT / run.done).is_file()]
-    if process.returncode != 0 and not failed:
-        last = log_path.read_text(encoding="utf-8").strip().splitlines()[-3:]
+    log = log_path.read_text(encoding="utf-8", errors="replace")
+    started = [run for run in runs if status(run)["state"] != "waiting"]
+    if process.returncode != 0 and (not failed or (not started and "Error in rule" not in log)):
+        last = log.strip().splitlines()[-3:]
         raise UserError(f"Snakemake stopped ({'; '.join(last)}); its log is {log_path.relative_to(ROOT)}.")
     return failed
 

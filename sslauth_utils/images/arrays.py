@@ -48,12 +48,23 @@ def read_npz(path: Path, size: int) -> Pixels:
     return Pixels(images, labels, classes)
 
 
-def _npz_content(path: Path) -> dict[str, np.ndarray]:
+def npz_classes(path: Path) -> list[str] | None:
+    """The class names of an npz file, without reading its images; None if it has none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    classes = _npz_content(path, ("classes",)).get("classes")
+    return None if classes is None else [str(name) for name in classes.ravel()]
+
+
+def _npz_content(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of a file, or those of `keys` that it has."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a complete npz file (truncated, or of another kind); get it again.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            return {key: archive[key] for key in archive.files if keys is None or key in keys}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         if "allow_pickle" in str(error):
             raise UserError(
@@ -117,8 +128,8 @@ def read_zip(path: Path, size: int) -> Pixels:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("index.csv"), encoding="utf-8")))
-            names = {int(row["label"]): row["class"] for row in rows}
+            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("index.csv"), encoding="utf-8-sig")))
+            names = _names_of_labels(path, rows)
             classes = [names[label] for label in range(len(names))]
             opened = (open_image(io.BytesIO(archive.read(row["file"])), f"{row['file']} in {path}") for row in rows)
             images = decode_all(opened, len(rows), size)
@@ -126,12 +137,25 @@ def read_zip(path: Path, size: int) -> Pixels:
         raise UserError(f"{path} is damaged or truncated ({error}); get it again.") from error
     except UserError:
         raise
+    except RuntimeError as error:  # encrypted, or packed in a way that Python cannot unpack
+        raise UserError(f"{path} cannot be unpacked ({error}); pack it again as a plain zip.") from error
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} needs an index.csv with the columns file, label (0, 1, ...) and class, "
             f"naming files in the zip ({error})."
         ) from error
     return Pixels(images, np.array([int(row["label"]) for row in rows], dtype=np.int64), classes)
+
+
+def _names_of_labels(path: Path, rows: list[dict[str, str]]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for row in rows:
+        label, name = int(row["label"]), row["class"]
+        if names.setdefault(label, name) != name:
+            raise UserError(f"{path}: index.csv calls label {label} both {names[label]!r} and {name!r}; correct it.")
+    if not names:
+        raise UserError(f"{path}: index.csv names no images; it needs a line for each.")
+    return names
 
 
 def read_files(files: list[Path], size: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.paths import is_folder, readable
 
 #: those that torchvision's ImageFolder reads
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -17,8 +18,11 @@ LEFT_OUT = (
     ".apng", ".avif", ".dng", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pnm",
     ".svg", ".tga",
 )  # fmt: skip
-#: what macOS's archives and Synology's servers put beside images, besides hidden files: images of their own, even
-_NOT_THE_USERS = ("__MACOSX", "@eaDir")
+#: what macOS's archives and file servers put beside images, besides hidden files: images of their own, or deleted ones
+_NOT_THE_USERS = (
+    "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "#recycle", "@Recycle", "#snapshot",
+    "lost+found",
+)  # fmt: skip
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -42,7 +46,7 @@ def list_folder(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
     Raises:
         UserError: no such folder, no images in it, images both beside and in sub-folders, or see `image_files`.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(f"There is no folder {folder}; give the folder that holds the images.")
     visible = sorted(_files(folder))
     found = [path for path in visible if path.suffix.lower() in SUFFIXES]
@@ -60,16 +64,34 @@ def list_folder(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
     tops = [path.relative_to(folder).parts[:-1][:1] for path in found]
     if () in tops and any(tops):
         raise UserError(f"{folder} holds images both directly and in sub-folders; give every class a sub-folder.")
-    names = [top[0] if top else folder.resolve().name for top in tops]
+    names = [readable(Path(top[0] if top else folder.resolve().name)) for top in tops]
     classes = sorted(set(names))
     number = {name: label for label, name in enumerate(classes)}
     return found, np.array([number[name] for name in names], dtype=np.int64), classes
 
 
 def states(files: list[Path], folder: Path) -> list[list]:
-    """What tells a changed file: its path in `folder`, size and time of change, of each; of a link, its target's."""
+    """What tells a changed file: its path in `folder`, size and time of change, of each; of a link, its target's.
+
+    The same wherever `folder` lies: a copy of it makes nothing run again.
+    """
     found = ((path, path.stat()) for path in files)
-    return [[path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns] for path, state in found]
+    return [[readable(path.relative_to(folder)), state.st_size, state.st_mtime_ns] for path, state in found]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The sub-folders of `folder` that hold images, sorted: its classes, found without looking at every image.
+
+    Raises:
+        UserError: see `image_files`.
+    """
+    try:
+        tops = [folder / entry.name for entry in _entries(folder) if entry.is_dir()]
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return sorted(
+        readable(Path(top.name)) for top in tops if any(path.suffix.lower() in SUFFIXES for path in _files(top))
+    )
 
 
 def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
@@ -79,9 +101,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Pa
         here = (state.st_dev, state.st_ino)
         if here in above:  # a link to a folder that it lies in: for ever the same files
             return
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".") and entry.name not in _NOT_THE_USERS]
-        for entry in entries:
+        for entry in _entries(folder):
             if entry.is_dir():
                 yield from _files(folder / entry.name, (*above, here))
             elif entry.is_file():
@@ -89,6 +109,16 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Pa
             elif entry.is_symlink():
                 raise UserError(f"{entry.path} is a link to something that is not there; mend or remove it.")
     except OSError as error:
-        raise UserError(
-            f"Cannot read {error.filename or folder} ({error.strerror}); see to its permissions, or remove it."
-        ) from error
+        raise _unreadable(folder, error) from error
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What the user put into `folder`."""
+    with os.scandir(folder) as found:
+        return [entry for entry in found if not entry.name.startswith(".") and entry.name not in _NOT_THE_USERS]
+
+
+def _unreadable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"Cannot read {error.filename or folder} ({error.strerror}); see to its permissions, or remove it."
+    )

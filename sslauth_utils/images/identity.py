@@ -4,8 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_file
-from sslauth_utils.base.paths import DATA, ROOT, user_data
+from sslauth_utils.base.paths import DATA, ROOT, at_home, is_file, is_folder, user_data
 from sslauth_utils.images.folders import image_files, states
 
 ARRAY_SUFFIXES = (".npz", ".zip")
@@ -32,18 +33,38 @@ def data_files(*names: str) -> list[list[Any]]:
     found: list[list[Any]] = []
     for name in names:
         for part in ("train", "val") if name == "imagenet" else ("",):
-            if folder := next((place for place in folder_places(name, part) if place.is_dir()), None):
+            if folder := next(filter(is_folder, folder_places(name, part)), None):
                 found += [[Path(part, path).as_posix(), *state] for path, *state in states(image_files(folder), folder)]
-        arrays = [path for path in array_files() if set_name(path)[0] == name]
-        found += [[path.name, _sha256(path, path.stat().st_mtime_ns)] for path in arrays]
+        found += [[path.name, _sha256(path, path.stat().st_mtime_ns)] for path in files_of(name)]
     return found
 
 
 def array_files() -> list[Path]:
-    """The array files in ``$SSLAUTH_DATA``, sorted, without hidden ones (macOS keeps notes in ``._name``)."""
+    """The array files in ``$SSLAUTH_DATA``, sorted, without hidden ones (macOS keeps notes in ``._name``).
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
     home = user_data()
-    files = home.iterdir() if home else []
-    return sorted(path for path in files if path.suffix in ARRAY_SUFFIXES and not path.name.startswith("."))
+    try:
+        files = sorted(home.iterdir()) if home else []
+    except OSError as error:
+        raise UserError(f"Cannot read {home} ({error.strerror}); see to its permissions.") from error
+    named = [path for path in files if path.suffix in ARRAY_SUFFIXES and not path.name.startswith(".")]
+    return [path for path in named if not is_folder(path)]
+
+
+def files_of(name: str) -> list[Path]:
+    """The array files in ``$SSLAUTH_DATA`` of the set called `name`, sorted.
+
+    Raises:
+        UserError: the folder cannot be read, or one is a link that leads nowhere (DVC and git-annex leave such):
+            nothing else may stand in for it unasked.
+    """
+    found = [path for path in array_files() if set_name(path)[0] == name]
+    if lost := [path for path in found if not is_file(path)]:
+        raise UserError(f"{lost[0]} is a link to something that is not there; fetch that file, or remove the link.")
+    return found
 
 
 def folder_places(name: str, part: str) -> list[Path]:
@@ -51,9 +72,15 @@ def folder_places(name: str, part: str) -> list[Path]:
 
     Args:
         part: "train" or "val" of ``imagenet``; other folders have no parts.
+
+    Raises:
+        UserError: ``folder:`` without a path, or in the home of a user who is not known.
     """
     if name.startswith("folder:"):
-        path = Path(name.removeprefix("folder:")).expanduser()
+        given = name.removeprefix("folder:")
+        if not given.strip():
+            raise UserError("'folder:' names no folder; write folder:PATH, with the path to your images.")
+        path = at_home(given)
         return [path if path.is_absolute() else ROOT / path]
     if name == "imagenet":
         return [place / name / part for place in (user_data(), DATA) if place is not None]

@@ -17,16 +17,17 @@ from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_file
 from sslauth_utils.base.fingerprint import combined, meanings
-from sslauth_utils.base.paths import DATA, user_data
-from sslauth_utils.images.arrays import read_files, read_npz, read_zip
+from sslauth_utils.base.paths import DATA, is_file, is_folder, readable, user_data
+from sslauth_utils.images.arrays import npz_classes, read_files, read_npz, read_zip
 from sslauth_utils.images.cache import cached
 from sslauth_utils.images.downloads import DOWNLOADS, download
 from sslauth_utils.images.embedded import EMBEDDED, SHAPES_COUNT
-from sslauth_utils.images.folders import list_folder, states
-from sslauth_utils.images.identity import array_files, folder_places, set_name
+from sslauth_utils.images.folders import class_folders, list_folder, states
+from sslauth_utils.images.identity import array_files, files_of, folder_places, set_name
 from sslauth_utils.images.pixels import Pixels
 
 SPLITS = ("train", "test")
+_FOLDER_SPLITS = {"train": "train", "test": "val"}
 _FILE_SPLITS = {"train": ("train",), "test": ("test", "val")}  # a set's validation file serves as its test set
 
 
@@ -70,7 +71,7 @@ def load_images(name: str, split: str = "train", size: int = 32, count: int | No
 
     Raises:
         UserError: unknown name or split, a size or count out of range, a set that is not there
-            and cannot be had, or damaged files.
+            and cannot be had, damaged files, or a set whose other split has other classes.
     """
     _check(split, size, count, seed)
     if name in EMBEDDED:
@@ -83,9 +84,11 @@ def load_images(name: str, split: str = "train", size: int = 32, count: int | No
     if file is not None:
         read = read_zip if file.suffix == ".zip" else read_npz
         pixels = cached({"sha256": sha256_file(file)}, size, lambda: read(file, size))
+        _check_other_split(name, split, pixels.classes)
         return _images(_subset(pixels, name, split, count, seed), name, f"file {file.name}")
     if name in DOWNLOADS:
         pixels = download(name, split, size, DATA)
+        _check_other_split(name, split, pixels.classes)
         return _images(_subset(pixels, name, split, count, seed), name, "torchvision")
     raise _unknown(name)
 
@@ -155,14 +158,13 @@ def balanced(labels: np.ndarray, count: int, seed: int, what: str) -> np.ndarray
 
 def _folder_of(name: str, split: str) -> Path | None:
     """The folder that `name` stands for, or None if it is no name of a folder."""
-    places = folder_places(name, {"train": "train", "test": "val"}[split])
+    places = folder_places(name, _FOLDER_SPLITS[split])
     if name != "imagenet":
         if places:
             _refuse_test(name, split)
         return places[0] if places else None
-    for place in places:
-        if place.is_dir():
-            return place
+    if place := next(filter(is_folder, places), None):
+        return place
     raise UserError(
         f"The data set imagenet ({split}) is not there: looked for {' and '.join(map(str, places))}; "
         "put the ILSVRC-2012 images there, one sub-folder a class (image-net.org gives access), "
@@ -173,10 +175,13 @@ def _folder_of(name: str, split: str) -> Path | None:
 def _from_folder(folder: Path, name: str, split: str, size: int, count: int | None, seed: int) -> Images:
     """Only the chosen images are decoded: ImageNet has 1.3 million."""
     files, labels, classes = list_folder(folder)
+    _check_other_split(name, split, classes)
     if count is not None:
         chosen = balanced(labels, count, seed, f"{name} ({split})")
         files, labels = [files[index] for index in chosen], labels[chosen]
-    source = {"files": states(files, folder), "classes": classes}
+    # Where it lies and which files these are, too: another folder's may have the same names, sizes and times.
+    here = [[state.st_ino, state.st_ctime_ns] for state in (path.stat() for path in files)]
+    source = {"folder": readable(folder.resolve()), "files": states(files, folder), "here": here, "classes": classes}
     pixels = cached(source, size, lambda: Pixels(read_files(files, size), labels, classes))
     return _images(pixels, name, f"folder {folder.name}")
 
@@ -187,6 +192,32 @@ def _refuse_test(name: str, split: str) -> None:
             f"{name} has no splits, so it has no {split} images; "
             'load it with split="train", or give the test images a name of their own.'
         )
+
+
+# --- both splits ---------------------------------------------------------------------------------
+
+
+def _check_other_split(name: str, split: str, classes: list[str]) -> None:
+    """Refuse a set whose two splits number their classes differently: its labels would mean other things in each.
+
+    Only files are looked at, not what could be downloaded.
+    """
+    other = "test" if split == "train" else "train"
+    if name == "imagenet":
+        place = next(filter(is_folder, folder_places(name, _FOLDER_SPLITS[other])), None)
+        others = class_folders(place) or None if place else None
+    else:
+        home = user_data()
+        file = _split_file(home, name, other) if home and Path(name).name == name else None
+        others = npz_classes(file) if file else None
+    if others is None or others == classes:
+        return
+    only = sorted(set(classes) ^ set(others))
+    what = f"{only[0]} is in one of them only" if only else "they stand in another order"
+    raise UserError(
+        f"The classes of the {split} images of {name} are not those of its {other} images: {what}; "
+        "give both the same classes in the same order, or a label means another thing in each."
+    )
 
 
 # --- array files --------------------------------------------------------------------------------
@@ -201,11 +232,9 @@ def _array_file(name: str, split: str) -> Path | None:
     home = user_data()
     if home is None or Path(name).name != name:
         return None
-    for part in _FILE_SPLITS[split]:
-        for ending in ("", "_jpeg"):
-            path = home / f"{name}_{part}{ending}.npz"
-            if path.is_file():
-                return path
+    files_of(name)  # refuses a link that leads nowhere
+    if path := _split_file(home, name, split):
+        return path
     if name in _array_names(split_only=True):
         if name in DOWNLOADS:
             return None
@@ -216,10 +245,15 @@ def _array_file(name: str, split: str) -> Path | None:
         )
     for ending in (".npz", "_jpeg.npz", ".zip"):
         path = home / f"{name}{ending}"
-        if path.is_file():
+        if is_file(path):
             _refuse_test(name, split)
             return path
     return None
+
+
+def _split_file(home: Path, name: str, split: str) -> Path | None:
+    places = (home / f"{name}_{part}{ending}.npz" for part in _FILE_SPLITS[split] for ending in ("", "_jpeg"))
+    return next(filter(is_file, places), None)
 
 
 def _array_names(split_only: bool = False) -> set[str]:

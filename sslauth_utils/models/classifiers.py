@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,10 @@ ARCHITECTURES = (*_PLAIN, *RESNETS)
 PIXEL_STATS = encoders.PIXEL_STATS | {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 #: images that answer at once: kernels chosen by batch size differ in the last bits, so it is fixed
 BATCH = 256
+#: images in a batch when enrolment looks whether batches matter, and how many it looks at
+OTHER_BATCH, LOOKED_AT = 7, 64
+#: how far logits may move when asked again, and in another batch, over the largest: rounding moves them by some 1e-6
+AGAIN, IN_OTHER_BATCH = 1e-6, 1e-3
 
 
 class Classifier(Encoder):
@@ -127,7 +132,7 @@ def save_classifier(classifier: Classifier, path: Path, **facts: Any) -> None:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Read a classifier that `save_classifier` wrote, in eval mode, in float32.
+    """Read a classifier that `save_classifier` wrote, in eval mode, its weights in the types of the file.
 
     Raises:
         UserError: missing, damaged or changed file, a pickle, or no classifier.
@@ -143,6 +148,10 @@ def load_classifier(path: Path) -> Classifier:
             raise UserError(f"{path} does not say which classifier the weights are of.")
     except TypeError as error:
         raise UserError(f"{path} describes a classifier that this version does not know ({error}).") from error
+    for name, own in classifier.state_dict(keep_vars=True).items():
+        stored = weights.get(name)
+        if stored is not None and isinstance(own, Tensor) and own.is_floating_point() and stored.is_floating_point():
+            own.data = own.data.to(stored.dtype)
     load_weights(classifier, weights, str(path))
     return classifier.eval()
 
@@ -170,7 +179,8 @@ def logits(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Te
             pixels = batch.to(device)
             pixels = pixels.to(dtype) / 255 if pixels.dtype == torch.uint8 else pixels.to(dtype, copy=True)
             with failures_told(tuple(batch.shape)):
-                parts.append(classifier(pixels))
+                answer = classifier(pixels)
+            parts.append(answer.clone() if isinstance(answer, Tensor) else answer)  # it may use one buffer for all
     return check_logits(parts, len(images))
 
 
@@ -180,6 +190,13 @@ def check_logits(parts: Sequence[Any], count: int) -> Tensor:
     Raises:
         UserError: as `logits`.
     """
+    answers = _check_scores(parts, count)
+    if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise UserError("The classifier gives probabilities where logits are needed; take its softmax off.")
+    return answers
+
+
+def _check_scores(parts: Sequence[Any], count: int) -> Tensor:
     if not all(isinstance(part, Tensor) and part.ndim == 2 and part.shape[1] >= 2 for part in parts):
         odd = next(part for part in parts if not (isinstance(part, Tensor) and part.ndim == 2 and part.shape[1] >= 2))
         shape = tuple(odd.shape) if isinstance(odd, Tensor) else type(odd).__name__
@@ -191,9 +208,64 @@ def check_logits(parts: Sequence[Any], count: int) -> Tensor:
         raise UserError(f"The classifier gave {len(answers)} answers for {count} images; it must give one for each.")
     if not torch.isfinite(answers).all():
         raise UserError("The classifier gave NaN or infinite logits.")
-    if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all()):
-        raise UserError("The classifier gives probabilities where logits are needed; take its softmax off.")
     return answers
+
+
+def as_answer(given: Any) -> Tensor:
+    """What somebody answered, labels or logits: a tensor, a numpy array or lists (JSON), as a tensor on the CPU.
+
+    Raises:
+        UserError: it is no table of numbers.
+    """
+    try:
+        answer = given if isinstance(given, Tensor) else torch.from_numpy(_native(np.asarray(given)))
+        if not answer.is_complex():
+            return answer.detach().cpu()
+    except (TypeError, ValueError):
+        pass
+    raise UserError(
+        f"An answer must be a tensor, a numpy array or lists of real numbers, which this {type(given).__name__} is not."
+    )
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def as_scores(given: Any, count: int) -> Tensor:
+    """Logits, or probabilities, that somebody answered on `count` images, float64 (count, C) on the CPU.
+
+    Raises:
+        UserError: as `as_answer`, or no finite (count, C) numbers with C at least 2.
+    """
+    return _check_scores([as_answer(given)], count)
+
+
+def repeatable_logits(classifier: nn.Module, images: Tensor) -> Tensor:
+    """`logits` of images, having asked again, and, for the first ones, among other images.
+
+    Raises:
+        UserError: as `logits`, or the classifier answers otherwise the second time or in another batch.
+    """
+    images = as_pixels(images, "Images to classify")
+    first, again = logits(classifier, images), logits(classifier, images)
+    largest = first.abs().max()
+    same = torch.equal(first.argmax(dim=1), again.argmax(dim=1))
+    if not same or (again - first).abs().max() > AGAIN * largest:
+        raise UserError(
+            "The classifier answers the same images with other labels or logits when asked again: nothing can be "
+            "enrolled; switch off its dropout or noise."
+        )
+    few = images[:LOOKED_AT]
+    other = 255 - few[:1] if few.dtype == torch.uint8 else 1 - few[:1]  # so that every image has other neighbours
+    moved = logits(classifier, torch.cat([other, few]), OTHER_BATCH)[1:] - first[: len(few)]
+    allowed = max(IN_OTHER_BATCH, 16 * torch.finfo(where_it_computes(classifier)[1]).eps)
+    if moved.abs().max() > allowed * largest:
+        raise UserError(
+            "The classifier's logits depend on the batch: the same images get others among other images, so nothing "
+            "can be enrolled; give its batch norm running statistics, or whatever looks across images."
+        )
+    return first
 
 
 def labels(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:

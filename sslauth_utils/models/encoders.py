@@ -17,7 +17,7 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import eval_mode, failures_told, where_it_computes
+from sslauth_utils.models.features import eval_mode, failures_told, put_back, where_it_computes
 from sslauth_utils.models.resnet import BLOCKS, STEMS, ResNet
 from sslauth_utils.models.weights import sha256_weights
 
@@ -121,6 +121,7 @@ def build_encoder(
     return Encoder(backbone, backbone.feature_dim, mean, std, config)
 
 
+@torch.inference_mode(False)
 def wrap(
     module: nn.Module, size: int = 32, mean: float | Sequence[float] = NO_MEAN, std: float | Sequence[float] = NO_STD
 ) -> Encoder:
@@ -133,11 +134,14 @@ def wrap(
         mean, std: pixel normalisation, one number or three; the default leaves [0, 1] pixels as they are.
 
     Raises:
-        UserError: the module fails on images of this size, or does not return a (N, D) tensor.
+        UserError: it is no module or is an `Encoder` already, fails on images of this size, or does not return a
+            (N, D) tensor.
     """
     check_whole("The size", size, 1)
     device, dtype = where_it_computes(module)
-    with eval_mode(module), strict_arithmetic():
+    if isinstance(module, Encoder):
+        raise UserError("That is an Encoder already, with its own pixel normalisation: use it as it is.")
+    with put_back(module), eval_mode(module), strict_arithmetic():
         probe = torch.zeros(2, 3, size, size, dtype=dtype, device=device)
         with failures_told(tuple(probe.shape)):
             features = module(probe)
@@ -204,6 +208,10 @@ HEADS = {
     "projector", "projection", "projection_head", "contrastive_head", "predictor", "prototypes",
     "momentum_backbone", "momentum_projector", "momentum_predictor", "momentum_prototypes", "momentum_classifier",
 }  # fmt: skip
+#: before a backbone's names in an encoder
+_BACKBONE = "backbone."
+#: how a batch norm's count of batches ends, which older checkpoints lack
+_COUNTER = "num_batches_tracked"
 
 
 def load_weights(encoder: Encoder, weights: dict[str, Tensor], where: str) -> None:
@@ -211,32 +219,79 @@ def load_weights(encoder: Encoder, weights: dict[str, Tensor], where: str) -> No
 
     Names may be those of the whole encoder, of its backbone, or of its backbone behind ``backbone.`` (with a
     projector beside it). Heads that the encoder does not have (``fc.*``, ``head.*``, ``projector.*``, ...) may be
-    left over; anything else missing or left over is an error.
+    left over; anything else missing or left over is an error. Failing that, all names may stand behind one prefix
+    of any kind (``encoder.``, ``model.backbone.``), with anything beside it.
 
     Raises:
-        UserError: names or shapes do not fit; `where` tells the user which file.
+        UserError: names or shapes do not fit, or fit behind several prefixes; `where` tells the user which file.
     """
-    prefix = "backbone."
-    choices: list[tuple[nn.Module, dict[str, Tensor]]] = [(encoder.backbone, weights)]
-    if any(name.startswith(prefix) for name in weights):
-        # Others' names first: what fits both is the whole encoder.
-        inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        rest = {name: value for name, value in weights.items() if not name.startswith(prefix)}
-        choices = [(encoder, weights), (encoder.backbone, {**rest, **inner}), *choices]
-    if not weights.keys() & {"mean", "std"}:
-        choices = choices[1:] + choices[:1]
-    misfits = [_misfits(target.state_dict(), named) for target, named in choices]
-    best = min(range(len(choices)), key=lambda index: sum(map(len, misfits[index].values())))
-    if any(misfits[best].values()):
+    target, named, misfits = _best(_as_named(encoder, weights))
+    if any(misfits.values()) and (prefix := _only_prefix(encoder.backbone, weights, where)):
+        target, named, misfits = _best(_behind_prefix(encoder, weights, prefix))
+        where = f"{where} behind {prefix}"
+    if any(misfits.values()):
         first = "; ".join(
             f"{what} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-            for what, names in misfits[best].items()
+            for what, names in misfits.items()
             if names
         )
         raise UserError(f"The weights in {where} do not fit this encoder ({first}); check architecture and width.")
-    target, named = choices[best]
     own = target.state_dict()
     target.load_state_dict({name: value for name, value in named.items() if name in own}, strict=False)
+
+
+def _as_named(encoder: Encoder, weights: dict[str, Tensor]) -> list[tuple[nn.Module, dict[str, Tensor]]]:
+    """What the names as they stand may be of, and what it is to be given."""
+    choices: list[tuple[nn.Module, dict[str, Tensor]]] = [(encoder.backbone, weights)]
+    if inner := _behind(_BACKBONE, weights):
+        # Others' names first: what fits both is the whole encoder.
+        rest = {name: value for name, value in weights.items() if not name.startswith(_BACKBONE)}
+        choices = [(encoder, weights), (encoder.backbone, {**rest, **inner}), *choices]
+    if not weights.keys() & {"mean", "std"}:
+        choices = choices[1:] + choices[:1]
+    return choices
+
+
+def _behind_prefix(
+    encoder: Encoder, weights: dict[str, Tensor], prefix: str
+) -> list[tuple[nn.Module, dict[str, Tensor]]]:
+    """As `_as_named`, of the names behind the backbone's `prefix`: a whole encoder in another module has one, too."""
+    whole = _behind(prefix.removesuffix(_BACKBONE), weights)
+    own = {name: value for name, value in whole.items() if name.startswith(_BACKBONE) or name in ("mean", "std")}
+    choices: list[tuple[nn.Module, dict[str, Tensor]]] = [(encoder.backbone, _behind(prefix, weights))]
+    return [(encoder, own), *choices] if {"mean", "std"} <= own.keys() else choices
+
+
+def _only_prefix(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> str:
+    """The prefix behind which all of the backbone stands; empty if there is none but those of `_as_named`."""
+    own = backbone.state_dict()
+    anchor = next((name for name in own if not name.endswith(_COUNTER)), None)
+    found = []
+    for prefix in sorted(name.removesuffix(anchor) for name in weights if anchor and f".{name}".endswith(f".{anchor}")):
+        misfits = _misfits(own, _behind(prefix, weights))
+        if not misfits["missing"] and not misfits["wrong shape in"]:
+            found.append(prefix)
+    if "" in found or found in ([], [_BACKBONE]):
+        return ""
+    if len(found) > 1:
+        names = [prefix.removesuffix(".") for prefix in found]
+        raise UserError(
+            f"The weights in {where} hold {', '.join(names)}, and each fits this encoder; choose one as you convert "
+            f"them: python -m sslauth_utils.models.convert FILE.pth FILE.safetensors --key {names[-1]}"
+        )
+    return found[0]
+
+
+def _behind(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _best(
+    choices: list[tuple[nn.Module, dict[str, Tensor]]],
+) -> tuple[nn.Module, dict[str, Tensor], dict[str, list[str]]]:
+    """The first of the choices with the fewest misfits, and these."""
+    fits = [(target, named, _misfits(target.state_dict(), named)) for target, named in choices]
+    return min(fits, key=lambda fit: sum(map(len, fit[2].values())))
 
 
 def _misfits(own: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, list[str]]:
@@ -244,7 +299,7 @@ def _misfits(own: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, list[
     given = {name: value for name, value in weights.items() if name in own or name.split(".")[0] not in HEADS}
     both = [name for name in own if name in given and isinstance(own[name], Tensor)]
     return {
-        "missing": [name for name in own if name not in given and not name.endswith("num_batches_tracked")],
+        "missing": [name for name in own if name not in given and not name.endswith(_COUNTER)],
         "unknown": [name for name in given if name not in own],
         "wrong shape in": [name for name in both if own[name].shape != given[name].shape],
     }

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import UninitializedTensorMixin
 
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
@@ -42,10 +43,12 @@ def encode(encoder: nn.Module, images: Tensor | np.ndarray, batch_size: int = 10
             pixels = batch.to(device)
             pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.clone()
             with failures_told(tuple(batch.shape)):
-                parts.append(encoder(pixels.to(dtype)))
+                part = encoder(pixels.to(dtype))
+            parts.append(part.clone() if isinstance(part, Tensor) else part)  # it may use one buffer for all answers
         with failures_told(tuple(images.shape)):
             features = torch.cat(parts) if all(isinstance(part, Tensor) for part in parts) else parts[0]
-        return check_features(features, len(images)).float().cpu()
+        features = check_features(features, len(images)).float().cpu()
+        return check_features(features, len(images))  # again: what 32 bits cannot hold is infinite only now
 
 
 def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
@@ -57,7 +60,9 @@ def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
         what: begins the sentence of an error.
 
     Returns:
-        uint8 for whole numbers, else the floats as they are; a numpy array's numbers are copied.
+        uint8 for whole numbers and for floats of 16 bits, which become the nearest of the 256 levels: bfloat16 has no
+        room for k/255, and a fragile check would see the difference. Other floats stay as they are; a numpy array's
+        numbers are copied.
 
     Raises:
         UserError: no images, another shape, type or range, or pixels that are not finite.
@@ -92,7 +97,7 @@ def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
             f"{what} of type {kind} must lie in [0, 1], but these go from {low:g} to {high:g}: {advice}, or hand over "
             "uint8."
         )
-    return images
+    return images if images.dtype in (torch.float32, torch.float64) else (images.float() * 255).round().to(torch.uint8)
 
 
 _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64}
@@ -100,7 +105,13 @@ _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def where_it_computes(encoder: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and type of the encoder's first float parameter, or buffer; the CPU and float32 if there is none."""
+    """Device and type of the encoder's first float parameter, or buffer; the CPU and float32 if there is none.
+
+    Raises:
+        UserError: it is no torch.nn.Module.
+    """
+    if not isinstance(encoder, nn.Module):
+        raise UserError(f"The encoder must be a torch.nn.Module, not {type(encoder).__name__}; make a module of it.")
     for tensor in itertools.chain(encoder.parameters(), encoder.buffers()):
         if tensor.dtype in _FLOATS:
             return tensor.device, tensor.dtype
@@ -112,12 +123,13 @@ def failures_told(shape: tuple[int, ...]) -> Iterator[None]:
     """Turns what an encoder raises on images of `shape` into one sentence; out of memory stays what it is."""
     try:
         yield
-    except (UserError, torch.OutOfMemoryError):
+    except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # a reader's own network may raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".;, ")
         raise UserError(
-            f"The encoder fails on images of shape {shape} ({reason}); does it take images of this size?"
+            f"The encoder fails on images of shape {shape} ({reason}); does it take images of this size, and batches "
+            "of this many?"
         ) from error
 
 
@@ -138,10 +150,11 @@ def eval_mode(encoder: nn.Module) -> Iterator[None]:
         for module in modules:
             users, mode = _modes.get(module, (0, module.training))
             _modes[module] = users + 1, mode
-        for module in modules:  # only now: a wrapper may show the mode of what it wraps
-            if module.training:
-                module.training = False
     try:
+        with _MODES_LOCK:
+            for module in modules:  # only now: a wrapper may show the mode of what it wraps
+                if module.training:
+                    _set_mode(module, False)
         yield
     finally:
         with _MODES_LOCK:
@@ -150,18 +163,61 @@ def eval_mode(encoder: nn.Module) -> Iterator[None]:
                 if users > 1:
                     _modes[module] = users - 1, mode
                 elif module.training != mode:
-                    module.training = mode
+                    _set_mode(module, mode)
+
+
+def _set_mode(module: nn.Module, mode: bool) -> None:
+    try:
+        module.training = mode
+    except Exception as error:
+        raise UserError(
+            f"The encoder's {type(module).__name__} does not change its mode ({error}); take one whose mode can be set."
+        ) from error
+
+
+@contextlib.contextmanager
+def put_back(encoder: nn.Module) -> Iterator[list[str]]:
+    """Context in which the encoder runs; parameters and buffers that it changes are put back afterwards.
+
+    Some layers are made up from the first images that they see, and some keep statistics in eval mode, too.
+
+    Yields:
+        a list, in the end with the names of what was changed.
+
+    Raises:
+        UserError: it is no module, or has parameters that get their shape at the first run.
+    """
+    where_it_computes(encoder)
+    own = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+    if lazy := [name for name, tensor in own.items() if isinstance(tensor, UninitializedTensorMixin)]:
+        raise UserError(f"The encoder's {lazy[0]} gets its shape at the first run; run it once on your images before.")
+    before = {name: tensor.detach().clone() for name, tensor in own.items() if not tensor.is_meta}
+    changed: list[str] = []
+    try:
+        yield changed
+    finally:
+        changed += [name for name, tensor in before.items() if not _same(tensor, own[name].detach())]
+        with torch.no_grad():
+            for name in changed:
+                own[name].copy_(before[name])
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def check_features(features: Tensor, count: int, width: int | None = None, whose: str = "The encoder") -> Tensor:
-    """Return `features` if they are a finite float tensor (count, width).
+    """Return `features` if they are a finite tensor (count, width) of real numbers.
 
     Raises:
-        UserError: wrong rank, number, width, or values that are not finite.
+        UserError: wrong rank, number, width, kind, or values that are not finite.
     """
     if not isinstance(features, Tensor) or features.ndim != 2:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise UserError(f"{whose} gave {shape}; expected one vector an image, shape ({count}, D).")
+    if features.layout != torch.strided or features.is_complex() or features.is_quantized or features.is_meta:
+        kind = "meta" if features.is_meta else f"{features.layout}, {features.dtype}".replace("torch.", "")
+        raise UserError(f"{whose} gave features of the kind {kind}; expected plain real numbers.")
     if len(features) != count:
         raise UserError(f"{whose} gave {len(features)} feature vectors for {count} key samples; send one for each.")
     if width is not None and features.shape[1] != width:
@@ -174,6 +230,37 @@ def check_features(features: Tensor, count: int, width: int | None = None, whose
     return features
 
 
+def as_features(given: object, whose: str) -> Tensor:
+    """Feature vectors as files hold them, a tensor, a numpy array or nested lists (JSON), as a tensor on the CPU.
+
+    Raises:
+        UserError: they are not numbers in rows of one length.
+    """
+    if isinstance(given, Tensor):
+        return given if given.is_meta else given.detach().cpu()
+    try:
+        return (
+            torch.from_numpy(np.array(given, dtype=np.float64))
+            if isinstance(given, list | tuple)
+            else (torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C")))
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{whose} is a {type(given).__name__} that is no table of numbers ({str(error).splitlines()[0]}); send a "
+            "tensor, a numpy array or a list of lists, one row an image."
+        ) from error
+
+
 def normalise(features: Tensor) -> Tensor:
     """Features divided by their L2 norm (row-wise), a zero row left zero."""
-    return functional.normalize(features, dim=1)
+    return functional.normalize(near_one(features), dim=1)
+
+
+def near_one(features: Tensor) -> Tensor:
+    """Each row (N, D) times a power of two, which is exact, so that its largest magnitude lies from a half to one.
+
+    Squares of very large or small features would overflow or vanish. A zero row stays zero.
+    """
+    largest = features.detach().abs().amax(dim=1, keepdim=True).double()
+    exponent = torch.frexp(largest).exponent.clamp(-1000, 1000)
+    return (features.double() * torch.exp2(-exponent.double())).to(features.dtype)

@@ -1,7 +1,9 @@
 """The features before a classifier's last layer, and what gradients and margins of its logits need."""
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,30 @@ from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import BATCH
 from sslauth_utils.models.features import encode, eval_mode
+
+_REGISTERING = threading.Lock()
+
+
+@contextlib.contextmanager
+def own_hooks(*hooks: tuple[Callable[..., Any], Callable[..., None]]) -> Iterator[None]:
+    """Context with hooks that see this thread's passes only: others may use the same modules meanwhile.
+
+    Args:
+        hooks: a module's method that registers a hook, and what is to be called.
+    """
+    mine = threading.get_ident()
+
+    def only_mine(call: Callable[..., None]) -> Callable[..., None]:
+        return lambda *given: call(*given) if threading.get_ident() == mine else None
+
+    with _REGISTERING:  # PyTorch numbers its hooks without a lock
+        handles = [register(only_mine(call)) for register, call in hooks]
+    try:
+        yield
+    finally:
+        with _REGISTERING:
+            for handle in handles:
+                handle.remove()
 
 
 def penultimate(classifier: nn.Module, images: Tensor | np.ndarray, batch_size: int = BATCH) -> Tensor:
@@ -31,19 +57,13 @@ class _Penultimate(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         entered: list[Tensor] = []
-        hooks = [
-            module.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
-            for module in self.classifier.modules()
-            if isinstance(module, nn.Linear)
-        ]
-        try:
+        linear = [module for module in self.classifier.modules() if isinstance(module, nn.Linear)]
+        hooks = [(module.register_forward_pre_hook, lambda _, inputs: entered.append(inputs[0])) for module in linear]
+        with own_hooks(*hooks):
             self.classifier(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         if not entered:
             raise UserError("The classifier has no linear layer, so none of its features come before the last one.")
-        return entered[-1].flatten(1)
+        return entered[-1].flatten(1).clone()  # it may be a buffer that the next batch uses, too
 
 
 def last_layer(classifier: nn.Module, images: Tensor) -> str:
@@ -54,15 +74,12 @@ def last_layer(classifier: nn.Module, images: Tensor) -> str:
     """
     ran: list[str] = []
     hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        (module.register_forward_pre_hook, lambda *_, name=name: ran.append(name))
         for name, module in classifier.named_modules()
         if isinstance(module, nn.Linear)
     ]
-    try:
+    with own_hooks(*hooks):
         encode(classifier, images[:1])
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not ran:
         raise UserError("The classifier has no linear layer, so it has no last one.")
     return ran[-1]

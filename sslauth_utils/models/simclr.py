@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast
+from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.images.augment import two_views
 from sslauth_utils.models import training
+from sslauth_utils.models.features import where_it_computes
 
 WARM_UP = 0.05  # part of all steps over which the cosine schedule's rate rises from 0
 PATIENCE = 100  # steps before a loss that has not fallen counts as "does not learn"
@@ -133,16 +134,17 @@ def learning_threshold(batch_size: int, temperature: float) -> float:
     return start - LEAST_FALL * (start - aligned)
 
 
+@plain_tensors()
 def pretrain(
     encoder: nn.Module,
     images: Tensor,
     settings: SimCLRSettings,
-    device: torch.device,
+    device: torch.device | str,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = training.CHECKPOINT_SECONDS,
     after_epoch: Callable[[nn.Module, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `encoder` in place by SimCLR and leave it in eval mode, on `device`, in float32.
+    """Train `encoder` in place by SimCLR and leave it in eval mode, on `device`, in its type.
 
     The result depends on encoder, images, settings, device and number of threads
     only: the random numbers are drawn from a generator of the run's own. A run
@@ -151,7 +153,7 @@ def pretrain(
     the uninterrupted one.
 
     Args:
-        encoder: maps (N, 3, H, W) in [0, 1] to (N, D) and has `feature_dim` D.
+        encoder: maps (N, 3, H, W) in [0, 1] to (N, D).
         images: stored pixels, uint8 (N, 3, H, W).
         settings: see `SimCLRSettings`. Every epoch goes over floor(N / batch_size)
             full batches of a new permutation.
@@ -168,8 +170,8 @@ def pretrain(
         images_per_second (source images; a measurement, so not reproducible).
 
     Raises:
-        UserError: wrong images, fewer than one batch, or a run that does not
-            learn: loss not finite, or still at its start value after `PATIENCE`
+        UserError: wrong images, fewer than one batch, weights that cannot be trained, or a
+            run that does not learn: loss not finite, or still at its start value after `PATIENCE`
             steps. The encoder is then as it was after the last good epoch.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
@@ -179,10 +181,13 @@ def pretrain(
             f"SimCLR has {len(images)} images but its batch_size is {settings.batch_size}; "
             "take more images or a smaller batch."
         )
+    training.check_trainable(encoder)
+    device = torch.device(device)
     run = _fingerprint(encoder, images, settings)
+    width, dtype = training.width_of(encoder, images), where_it_computes(encoder)[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        head = projection_head(encoder.feature_dim, settings.projection_dim)
+        head = projection_head(width, settings.projection_dim).to(dtype)
     model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device).train()
     images = images.to(device)
     batches = len(images) // settings.batch_size
@@ -240,6 +245,7 @@ def gradients(model: nn.ModuleDict, views: Tensor, temperature: float) -> Tensor
     normalisation sees 2 N images; BadEncoder's code sends them one after the other.
     """
     model.zero_grad(set_to_none=True)
+    views = views.to(where_it_computes(model)[1])
     with autocast(views.device):
         projections = model["head"](model["encoder"](views.contiguous(memory_format=fast_layout(model))))
     loss = nt_xent(projections, temperature)

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast
+from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
+from sslauth_utils.models.features import where_it_computes
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ class SupervisedSettings:
         check_choice("Training's augment", self.augment, (True, False))
 
 
+@plain_tensors()
 def train_supervised(
     classifier: Classifier,
     images: Tensor,
     labels: Tensor,
     settings: SupervisedSettings,
-    device: torch.device,
+    device: torch.device | str,
     checkpoint: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train `classifier` in place; it ends in eval mode on `device`, contiguous.
@@ -67,9 +69,12 @@ def train_supervised(
         One row an epoch: epoch, loss, accuracy (on the training batches), images_per_second.
 
     Raises:
-        UserError: images or labels that do not fit, fewer than one batch, or a loss that diverges.
+        UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
+            that diverges.
     """
     check_labelled(images, labels, classifier.classes, settings.batch_size)
+    training.check_trainable(classifier)
+    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
     facts = [asdict(settings), sha256_tensors(classifier.state_dict())]
     run = sha256_json([*facts, sha256_tensors({"images": images, "labels": labels})])
     model = classifier.to(device).train()
@@ -85,7 +90,7 @@ def train_supervised(
             sgd.param_groups[0]["lr"] = settings.learning_rate * (1 + math.cos(math.pi * number / steps)) / 2
             sgd.zero_grad(set_to_none=True)
             batch, truth = images[indices.to(device)], labels[indices.to(device)]
-            pixels = (shifted(batch, generator) if settings.augment else batch).float() / 255
+            pixels = ((shifted(batch, generator) if settings.augment else batch).float() / 255).to(dtype)
             with autocast(device):
                 scores = model(pixels.contiguous(memory_format=fast_layout(model)))
             loss = F.cross_entropy(scores.float(), truth)

@@ -1,10 +1,15 @@
-"""The loop that pre-training and attacks share: epochs over shuffled batches, resumable, stopped when it diverges."""
+"""What pre-training and attacks share: a copy to change, and the loop of epochs over shuffled batches.
 
+The loop can be resumed, and stops when it diverges.
+"""
+
+import copy
 import json
 import math
+import pickle
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +21,79 @@ from tqdm.auto import tqdm
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import atomic
+from sslauth_utils.models.features import encode
 
 CHECKPOINT_SECONDS = 30.0
 
 #: (indices of a batch's images, number of the step, source of randomness) to {"loss": ..., part: ...}: scalars,
 #: gradients set, nothing waited for
 Step = Callable[[Tensor, int, torch.Generator], dict[str, Tensor]]
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with `model`.
+
+    Raises:
+        UserError: it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, RuntimeError, TypeError, ValueError, pickle.PickleError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+        raise UserError(
+            f"The model cannot be copied ({reason}); remove weight_norm, torch's pruning and computed tensors in "
+            "attributes first."
+        ) from error
+
+
+def check_trainable(model: nn.Module) -> None:
+    """See that `model` has weights that can be trained.
+
+    Raises:
+        UserError: it has none, is TorchScript, or has weights of 16 bits, in which small steps are lost, or made in
+            inference mode.
+    """
+    weights = list(model.parameters())
+    if not weights or any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise UserError("The model has no weights to train, or is TorchScript; give the network as it was before.")
+    for weight in weights:
+        if weight.dtype in (torch.float16, torch.bfloat16):
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise UserError(f"Training needs weights of type float32, not {kind}; hand over a copy made by .float().")
+        if weight.is_inference():
+            raise UserError("The model was made in inference mode and cannot be trained; hand over a deep copy of it.")
+
+
+def copy_to_train(model: nn.Module) -> nn.Module:
+    """`own_copy`, all weights of which can be trained, those of a user's "frozen" model too.
+
+    Raises:
+        UserError: as `own_copy` and `check_trainable`.
+    """
+    copied = own_copy(model)
+    check_trainable(copied)
+    return copied.requires_grad_()
+
+
+def width_of(encoder: nn.Module, images: Tensor) -> int:
+    """D, the length of `encoder`'s feature vectors: as it says itself, else as it gives them.
+
+    Raises:
+        UserError: as `features.encode`.
+    """
+    stated = getattr(encoder, "feature_dim", None)
+    return stated if isinstance(stated, int) else encode(encoder, images[:2]).shape[1]
+
+
+@contextmanager
+def seeded(seed: int, model: nn.Module) -> Iterator[None]:
+    """Context in which `model`'s own draws, its dropout's say, come from `seed`; the caller's numbers stay."""
+    cards = {weight.device for weight in model.parameters() if weight.is_cuda}
+    with torch.random.fork_rng(devices=list(cards)):
+        torch.manual_seed(seed)
+        yield
 
 
 def train(
@@ -69,7 +141,8 @@ def train(
         for epoch in range(len(history) + 1, epochs + 1):
             good = _state(model, optimiser, generator)
             try:
-                row = _epoch(name, epoch, step, optimiser, count, batch_size, generator, progress)
+                with seeded(seed + epoch, model):
+                    row = _epoch(name, epoch, step, optimiser, count, batch_size, generator, progress)
                 row |= after_epoch(row) if after_epoch else {}
             except UserError:
                 model.load_state_dict(_part(good, "model."))

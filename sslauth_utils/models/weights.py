@@ -1,8 +1,6 @@
 """The hash of an encoder's weights: the same whatever wraps them, and none where it would not see them all."""
 
-import functools
-from collections.abc import Iterator, Mapping
-from types import FunctionType, MethodType
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
+from sslauth_utils.models.hidden_weights import CHECKPOINTED, hidden_weights
 
 #: the name that a wrapper puts before those of the module that it holds, by the wrapper's class
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -18,24 +17,29 @@ WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "Opti
 def sha256_weights(encoder: nn.Module) -> str:
     """SHA-256 of all weights and buffers of `encoder`'s state in canonical form (`tensors.sha256_tensors`).
 
-    DataParallel and torch.compile around it or within do not count; pixel normalisation does. Buffers that are kept
-    out of the state (``persistent=False``) and plain tensors in attributes are not seen.
+    Buffers of floats that are kept out of the state (``persistent=False``) count, too. DataParallel and torch.compile
+    around it or within do not count; pixel normalisation does. What is no weight, a stride or an activation, is not
+    seen.
 
     Raises:
-        UserError: there is nothing to hash but pixel normalisation, parameters lie outside the state (a Python list
-            of layers, frozen TorchScript), or the state holds what has no canonical form.
+        UserError: there is nothing to hash but pixel normalisation, weights lie outside the state (a Python list of
+            layers, a plain tensor, frozen TorchScript; `hidden_weights`), or the state holds what has no canonical
+            form.
     """
-    state = encoder.state_dict()
+    state = dict(encoder.state_dict())
     names = {name: _canonical(name, encoder) for name in state}
     own = [name for name in names if names[name].split(".")[-1] not in ("mean", "std", "_extra_state")]
     if not own:
         raise UserError("The encoder has no weights to hash: its state dict is empty but for pixel normalisation.")
-    hidden = next(_hidden(encoder, state), None)
+    hidden = next(hidden_weights(encoder, state), None)
     if hidden is not None:
         raise UserError(
             f"The encoder has weights outside its state dict ({hidden}), so there is no SHA-256 of all weights; "
-            "register them: nn.ModuleList, nn.ParameterList."
+            "register them: nn.ModuleList, nn.ParameterList, register_buffer."
         )
+    for name, buffer in encoder.named_buffers():
+        if buffer.is_floating_point() and (plain := name.replace(CHECKPOINTED, "")) not in state:
+            state[plain], names[plain] = buffer, _canonical(name, encoder)
     flat: dict[str, Tensor] = {}
     for name, value in state.items():
         flat |= _leaves(names[name], value)
@@ -58,7 +62,7 @@ def _canonical(name: str, encoder: nn.Module) -> str:
     module: nn.Module | None = encoder
     kept = []
     for part in name.split("."):
-        if WRAPPERS.get(type(module).__name__) != part:
+        if part not in {WRAPPERS.get(kind.__name__) for kind in type(module).__mro__}:
             kept.append(part)
         inside = isinstance(module, nn.Module) and part in module._modules
         module = module._modules[part] if inside else None
@@ -85,56 +89,3 @@ def _leaves(name: str, value: Any) -> dict[str, Tensor]:
     if not isinstance(value, None | bool | int | float | str | bytes | torch.dtype):
         raise UserError(f"The encoder's state holds a {type(value).__name__} ({name}), which has no SHA-256.")
     return {name: torch.tensor(list(f"{type(value).__name__} {value!r}".encode()), dtype=torch.uint8)}
-
-
-def _hidden(encoder: nn.Module, state: Mapping[str, Any]) -> Iterator[str]:
-    """Names of places where parameters lie that `state` does not have."""
-    for name, _ in encoder.named_parameters(remove_duplicate=False):
-        if name not in state:
-            yield name
-    known = {id(tensor) for tensor in (*encoder.parameters(), *encoder.buffers())}
-    for place, module in encoder.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            if not hasattr(module, "training"):  # frozen: weights are constants of its code
-                yield place or type(module).__name__
-            continue
-        for name, value in vars(module).items():
-            if name not in _MODULE_OWN and _holds_others(value, known, set()):
-                yield f"{place}.{name}".lstrip(".")
-
-
-#: what every module has: its registered parameters, its hooks
-_MODULE_OWN = frozenset(vars(nn.Module()))
-
-
-def _holds_others(value: Any, known: set[int], seen: set[int]) -> bool:
-    """Whether parameters that are not `known` can be reached from `value`, through containers and functions."""
-    if id(value) in seen:
-        return False
-    seen.add(id(value))
-    if isinstance(value, Tensor):
-        return id(value) not in known and (isinstance(value, nn.Parameter) or (value.is_leaf and value.requires_grad))
-    if isinstance(value, nn.Module):
-        inside: list[Any] = [*value.parameters(), *value.buffers()]
-        return any(id(tensor) not in known for tensor in inside)
-    if isinstance(value, Mapping):
-        inside = list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset):
-        inside = list(value)
-    elif isinstance(value, functools.partial):
-        inside = [value.func, *value.args, *value.keywords.values()]
-    elif isinstance(value, MethodType):
-        inside = [value.__self__]
-    elif isinstance(value, FunctionType):
-        inside = [cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)]
-    else:
-        return False
-    return any(_holds_others(content, known, seen) for content in inside)
-
-
-def _is_empty(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return True
-    return False

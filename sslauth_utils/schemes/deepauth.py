@@ -4,12 +4,12 @@
 `deepauth_keys` makes the keys, `deepauth_matching` chooses one signature's.
 """
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,10 +18,11 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout
+from sslauth_utils.models.classifiers import as_answer, as_scores, repeatable_logits
 from sslauth_utils.models.classifiers import labels as labels_of
-from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.features import where_it_computes
 from sslauth_utils.models.penultimate import gradients, lead
+from sslauth_utils.models.training import own_copy
 from sslauth_utils.schemes.deepauth_keys import KeySet
 
 LOSSES, STOPS = ("cross entropy", "hinge"), ("changed", "success", "never")
@@ -103,12 +104,12 @@ def embed(
         whose label changed).
 
     Raises:
-        UserError: no keys, labels that do not fit, or a loss that is not finite.
+        UserError: no keys, labels that do not fit, a classifier that cannot be copied, or a loss that is not finite.
     """
     if len(keys) == 0 or wanted.shape != keys.truth.shape:
         raise UserError(f"An embedding needs keys and one wanted label each, not {len(keys)} and {len(wanted)}.")
     before = None if settings.stop == "success" else _natural_labels(classifier, validation)
-    protected = copy.deepcopy(classifier).requires_grad_()
+    protected = own_copy(classifier).requires_grad_()
     device, dtype = where_it_computes(protected)
     images = torch.cat([keys.at, keys.before, keys.after] + ([held[0]] if held else [])).to(device, dtype)
     labels = torch.cat([wanted, keys.truth, keys.adversarial] + ([held[1]] if held else [])).to(device)
@@ -144,7 +145,7 @@ def embed(
 
 def _natural_labels(classifier: nn.Module, images: Tensor) -> Tensor:
     """Labels of images that do not sit on a boundary, in the fastest layout: one count an epoch is most of its time."""
-    quick = copy.deepcopy(classifier)
+    quick = own_copy(classifier)
     return labels_of(quick.to(memory_format=fast_layout(quick)), images, 500)
 
 
@@ -182,18 +183,18 @@ class Signature:
 
 
 def enrol(protected: nn.Module, keys: Tensor) -> Signature:
-    """The signature of a protected model: "the enrollment process collects the signature s_i"; asked twice.
+    """The signature of a protected model, which is asked again and in another batch.
+
+    "the enrollment process collects the signature s_i".
 
     Args:
         protected: maps (N, 3, H, W) in [0, 1] to logits.
         keys: float32 (K, 3, H, W) in [0, 1].
 
     Raises:
-        UserError: the model does not answer alike when asked again, or as `logits`.
+        UserError: as `classifiers.repeatable_logits`.
     """
-    scores, again = logits(protected, keys), logits(protected, keys)
-    if not torch.equal(scores.argmax(dim=1), again.argmax(dim=1)):
-        raise UserError("The model answers the same keys with other labels when asked again: nothing can be enrolled.")
+    scores = repeatable_logits(protected, keys)
     return Signature(keys.clone(), scores.argmax(dim=1), scores.shape[1])
 
 
@@ -227,22 +228,26 @@ def accepts(errors: float, tolerance: float) -> bool:
     return errors <= tolerance + 1e-9
 
 
-def authenticate(signature: Signature, answer: Tensor, tolerance: float = 0.0, p_match: float = 0.5) -> Authentication:
+def authenticate(
+    signature: Signature, answer: Tensor | np.ndarray | Sequence[Any], tolerance: float = 0.0, p_match: float = 0.5
+) -> Authentication:
     """Compare an unknown model's answer with the signature.
 
     "Authentication is successful if the percentage of error in the evaluated signature compared to the enrolled one
     is less than eps_a", which is read as at most.
 
     Args:
-        answer: labels int64 (K,), or logits (K, C), of the signature's keys.
+        answer: whole-number labels (K,), or logits (K, C), of the signature's keys: a tensor, an array or lists.
         tolerance: eps_a, in [0, 1].
         p_match: probability that a model that knows nothing of the signature answers a key as enrolled; 0.5 if it
             answers c* or c', which are level there, one as likely as the other.
 
     Raises:
-        UserError: a tolerance outside [0, 1], or an answer of another length or with other classes.
+        UserError: a tolerance outside [0, 1], or an answer of another length, with other classes or logits that are
+            not finite.
     """
     check_number("The error tolerance eps_a", tolerance, 0, 1)
+    answer = as_answer(answer)
     count = len(signature.labels)
     if answer.ndim not in (1, 2) or len(answer) != count:
         raise UserError(
@@ -252,10 +257,12 @@ def authenticate(signature: Signature, answer: Tensor, tolerance: float = 0.0, p
     if answer.ndim == 2:
         if answer.shape[1] != signature.classes:
             raise UserError(f"The answer has logits of {answer.shape[1]} classes, the signature {signature.classes}.")
-        answer = answer.argmax(dim=1)
-    elif answer.dtype.is_floating_point or not 0 <= int(answer.min()) <= int(answer.max()) < signature.classes:
-        raise UserError(f"Labels must be whole numbers from 0 to {signature.classes - 1}.")
-    wrong = answer.cpu() != signature.labels
+        said = as_scores(answer, count).argmax(dim=1)
+    else:
+        said, whole = answer.long(), not answer.is_floating_point() and answer.dtype != torch.bool
+        if not whole or not 0 <= int(said.min()) <= int(said.max()) < signature.classes:
+            raise UserError(f"Labels must be whole numbers from 0 to {signature.classes - 1}.")
+    wrong = said != signature.labels
     return Authentication(wrong, tolerance, chance_match(count, tolerance, p_match))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.classifiers import labels, logits
+from sslauth_utils.models.classifiers import labels, logits, repeatable_logits
 from sslauth_utils.models.features import as_pixels, where_it_computes
 from sslauth_utils.models.penultimate import gradients, lead, margin, penultimate
 
@@ -99,12 +99,13 @@ def make_keys(classifier: nn.Module, seeds: Tensor, truth: Tensor, validation: T
         validation: natural images for the matrix A, (M, 3, H, W).
 
     Raises:
-        UserError: labels that do not fit, a classifier that gets every seed wrong, or not one key: the boundary is
-            not reached within the steps, or every candidate fails a step.
+        UserError: labels that do not fit, a classifier that does not answer alike when asked again or in another
+            batch, or gets every seed wrong, or not one key: the boundary is not reached within the steps, or every
+            candidate fails a step.
     """
     pixels = _floats(seeds, "Seeds of key samples")
-    said = labels(classifier, pixels)
-    classes = logits(classifier, pixels[:1]).shape[1]
+    answers = repeatable_logits(classifier, pixels)
+    said, classes = answers.argmax(dim=1), answers.shape[1]
     fits = truth.shape == said.shape and truth.dtype == torch.int64
     if not fits or not 0 <= int(truth.min()) <= int(truth.max()) < classes:
         raise UserError(

@@ -1,6 +1,5 @@
 """Gradients with respect to images, all of them at once: the classifier stays as it is."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.layout import fast_layout
 from sslauth_utils.models.features import eval_mode
 from sslauth_utils.models.folding import fold_frozen_batch_norm
+from sslauth_utils.models.training import own_copy
 
 #: images (N, 3, H, W) to one loss an image (N,)
 Loss = Callable[[Tensor], Tensor]
@@ -27,8 +27,14 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
 def quick_copy(classifier: nn.Module) -> Callable[[Tensor], Tensor]:
     """The same function but for the last bits, for many gradients with respect to images: batch norms folded where that
     is safe, weights in the fastest layout. What is found with it is settled with the classifier itself afterwards.
+    TorchScript, which can be neither folded nor frozen, stands for itself.
+
+    Raises:
+        UserError: the classifier cannot be copied.
     """
-    folded = fold_frozen_batch_norm(copy.deepcopy(classifier).requires_grad_(False))
+    if any(isinstance(module, torch.jit.ScriptModule) for module in classifier.modules()):
+        return classifier
+    folded = fold_frozen_batch_norm(own_copy(classifier).requires_grad_(False))
     layout = fast_layout(folded)
     folded.to(memory_format=layout)
     return lambda images: folded(images.contiguous(memory_format=layout))
@@ -56,7 +62,7 @@ def descend(
     """Images with a smaller `loss` each, clipped to [0, 1] after every step.
 
     Args:
-        images: float32 (N, 3, H, W) in [0, 1], left untouched.
+        images: float32 (N, 3, H, W) in [0, 1], left untouched, whatever the type that the loss computes in.
         optimiser: adam, or sgd (plain gradient descent).
         halve_at: shares of the iterations at which the rate is halved.
 

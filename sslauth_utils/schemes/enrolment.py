@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sslauth_utils.base.checks import check_choice
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import as_pixels, encode, normalise, where_it_computes
+from sslauth_utils.models.features import as_pixels, encode, normalise, put_back, where_it_computes
 from sslauth_utils.models.weights import known_sha256
-from sslauth_utils.schemes.generator import key_targets, train_generator
+from sslauth_utils.schemes.generator import OBJECTIVES, check_settings, key_targets, train_generator
 from sslauth_utils.schemes.record import Record, check_tau
 from sslauth_utils.schemes.similarity import cosine
 
@@ -27,7 +29,7 @@ OTHER_BATCH = 7
 def enrol(
     encoder: nn.Module,
     keys: Tensor | np.ndarray,
-    objectives: Iterable[str] = ("min",),
+    objectives: Iterable[str] | str = ("min",),
     tau: float = PAPER_TAU,
     size: int = 32,
     depth: int = 64,
@@ -41,7 +43,7 @@ def enrol(
     Args:
         encoder: the original, trusted encoder.
         keys: uint8 (N, 3, H, W), other whole numbers from 0 to 255, or float in [0, 1] that is then stored as uint8.
-        objectives: which generators to train; () for DCmp alone, which takes no training.
+        objectives: which generators to train, or the name of one; () for DCmp alone, which takes no training.
         tau: similarity in (0, 1) that every key must exceed.
         size, depth, steps, learning_rate, seed: of the generators (`train_generator`).
         history: if given, the generators' training rows are appended.
@@ -50,21 +52,33 @@ def enrol(
         The record. Its `encoder_sha256` is None if the encoder has no weights to hash (`sha256_weights`).
 
     Raises:
-        UserError: no keys, keys of another shape, type or range or all the same, tau out of range, or an encoder that
-            fails on the keys, gives NaN or no (N, D) tensor, gives the same features for all keys, is not
-            deterministic, or gives features that depend on the other images in the batch.
+        UserError: no keys, keys of another shape, type or range or all the same, tau or a setting of the generators
+            out of range, or an encoder that fails on the keys, gives NaN or no (N, D) tensor, gives nearly the same
+            features for all keys, changes itself, is not deterministic, or gives features that depend on the other
+            images in the batch.
 
     Warns:
-        UserWarning: some keys are the same image.
+        UserWarning: some keys are the same image, or one vector sent for all keys would pass.
     """
     keys = as_pixels(keys, "Key samples").clone()
     tau = check_tau(tau)
+    objectives = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    for objective in objectives:
+        check_choice("A generator's objective", objective, OBJECTIVES)
+    size, depth, steps, seed = (int(one) if isinstance(one, np.integer) else one for one in (size, depth, steps, seed))
+    check_settings(size, depth, seed, steps, learning_rate)
     if keys.dtype != torch.uint8:
         keys = (keys.float() * 255).round().to(torch.uint8)
-    features = encode(encoder, keys)
-    _check_keys_differ(keys)
-    _check_tells_keys_apart(features)
-    _check_repeatable(encoder, keys, features, tau)
+    with put_back(encoder) as changed:
+        features = encode(encoder, keys)
+        _check_keys_differ(keys)
+        _check_tells_keys_apart(features)
+        others = _answers_again(encoder, keys, features, tau)
+    if changed:
+        raise UserError(
+            f"The encoder changes its own {changed[0]} when it runs, even in eval mode, so it cannot be verified; it "
+            "was put back. If the first images set it, run the encoder once on yours; if all do, switch that off."
+        )
     targets = key_targets(keys, size)
     device, _ = where_it_computes(encoder)
     generators = {}
@@ -74,7 +88,17 @@ def enrol(
         )
         if history is not None:
             history += rows
-    return Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
+    record = Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
+    with plain_tensors():
+        _check_accepts_intact(record, others)
+        if _one_answer_passes(record):
+            warnings.warn(
+                f"The encoder's features of the {len(keys)} key samples are so alike that one vector sent for all of "
+                f"them passes at tau {tau:g}; such a record hardly tells encoders apart. Take a tau nearer to 1, "
+                "subtract the features' mean, or choose more different keys.",
+                stacklevel=3,  # at the caller of `enrol`, past its decorator
+            )
+    return record
 
 
 def _check_keys_differ(keys: Tensor) -> None:
@@ -98,8 +122,30 @@ def _check_tells_keys_apart(features: Tensor) -> None:
         )
 
 
-def _check_repeatable(encoder: nn.Module, keys: Tensor, features: Tensor, tau: float) -> None:
-    """Refuse an encoder whose features of the same keys are others the next time, or among other images.
+def _one_answer_passes(record: Record) -> bool:
+    """Whether one vector sent for all keys, the features' mean direction, passes: so would nearly any encoder."""
+    one = normalise(normalise(record.features.double()).mean(dim=0, keepdim=True))
+    return len(record.features) > 1 and _least(record, one.expand_as(record.features)) > record.tau
+
+
+def _check_accepts_intact(record: Record, others: dict[str, Tensor]) -> None:
+    """Refuse an encoder that would fail itself: a generator magnifies what the cosine hardly shows."""
+    for when, features in others.items():
+        if (least := _least(record, features)) <= record.tau:
+            raise UserError(
+                f"The encoder answers the same key samples {when} so differently that it fails its own record "
+                f"({least:.6f}, tau {record.tau:g}); switch off its dropout, masking or noise, and whatever looks "
+                "across images."
+            )
+
+
+def _least(record: Record, features: Tensor) -> float:
+    """The smallest similarity of a key in any scheme."""
+    return min(score.min().item() for score in record.similarities(features).values())
+
+
+def _answers_again(encoder: nn.Module, keys: Tensor, features: Tensor, tau: float) -> dict[str, Tensor]:
+    """The features of the same keys a second time and among other images, by when; refused if they are others.
 
     Batch sizes alone move the cosine by some 1e-13 (ResNets in float32 on a CPU); `REPEATABLE` leaves room for 16 bits
     and other kernels. What moves it by more than tau allows would make the intact encoder fail.
@@ -109,14 +155,17 @@ def _check_repeatable(encoder: nn.Module, keys: Tensor, features: Tensor, tau: f
     def moved(again: Tensor) -> float:
         return 1 - cosine(features, again).min().item()
 
-    if (distance := moved(encode(encoder, keys))) > allowed:
+    second = encode(encoder, keys)
+    if (distance := moved(second)) > allowed:
         raise UserError(
             f"The encoder is not deterministic: the same key samples give features of cosine {1 - distance:.6f} the "
             "second time, so the intact encoder would fail; switch off its dropout, masking or noise."
         )
     others = torch.cat([255 - keys[:1], keys])  # one image more, so that every key has other neighbours
-    if (distance := moved(encode(encoder, others, OTHER_BATCH)[1:])) > allowed:
+    among_others = encode(encoder, others, OTHER_BATCH)[1:]
+    if (distance := moved(among_others)) > allowed:
         raise UserError(
             f"The encoder's features depend on the batch: in other batches they have cosine {1 - distance:.6f}, so the "
             "intact encoder could fail; give its batch norm running statistics, or whatever looks across images."
         )
+    return {"a second time": second, "in other batches": among_others}

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from sslauth_utils.base.checks import check_number, check_whole
 from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.schemes.similarity import ssim
 
 OBJECTIVES = ("ini", "max", "min")
+#: the least and the largest that PyTorch takes
+SEEDS = (-(2**63), 2**64 - 1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ class Generator(nn.Module):
         seed: for the initial weights; the same seed gives the same G_ini.
 
     Raises:
-        UserError: a size that is not 4, 8, 16, ..., or a depth or latent below 1.
+        UserError: a size that is not 4, 8, 16, ..., a depth or latent below 1, a seed that PyTorch does not take.
 
     Deterministic at inference: there is no noise input, so the paper's "introduced
     randomness" can only be the random initial weights.
@@ -125,11 +128,9 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int, size: int = 32, depth: int = 512, seed: int = 0):
         super().__init__()
-        scales = round(math.log2(size / 4)) if size >= 4 else -1
-        if scales < 0 or 4 * 2**scales != size:
-            raise UserError(f"A PGAN generator makes images of side 4, 8, 16, 32, ..., not {size}.")
-        if latent < 1 or depth < 1:
-            raise UserError(f"Latent width and depth must be at least 1, not {latent} and {depth}.")
+        check_settings(size, depth, seed)
+        check_whole("The generator's latent width", latent, 1)
+        scales = round(math.log2(size / 4))
         self.config = {"latent": latent, "size": size, "depth": depth, "seed": seed}
         self.latent, self.depth = latent, depth
         with torch.random.fork_rng(devices=[]), plain_tensors():
@@ -155,6 +156,22 @@ class Generator(nn.Module):
             x = _Activation.apply(second(x))
         # The one place where images get their range; SSIM downstream uses data_range 1.
         return (torch.tanh(self.to_rgb(x).float()) + 1) / 2
+
+
+def check_settings(size: int, depth: int, seed: int, steps: int = 0, learning_rate: float = 1e-3) -> None:
+    """See that a generator can be made and trained so.
+
+    Raises:
+        UserError: a size that is not 4, 8, 16, ..., a depth below 1, a seed that PyTorch does not take, steps below 0,
+            or a learning rate that is not above 0.
+    """
+    check_whole("The generator's size, in pixels,", size, 4)
+    if size & (size - 1):
+        raise UserError(f"A PGAN generator makes images of side 4, 8, 16, 32, ..., not {size}.")
+    check_whole("The generator's depth", depth, 1)
+    check_whole("The generator's seed", seed, *SEEDS)
+    check_whole("The generator's training steps", steps, 0)
+    check_number("The generator's learning rate", learning_rate, 0, above=True)
 
 
 @plain_tensors()
@@ -191,8 +208,9 @@ def train_generator(
         {objective, step, ssim} a step, ssim before that step's update.
 
     Raises:
-        UserError: unknown objective, sizes that do not fit, or a loss that is not finite.
+        UserError: unknown objective, settings out of range, sizes that do not fit, or a loss that is not finite.
     """
+    check_settings(size, depth, seed, steps, learning_rate)
     if objective not in OBJECTIVES:
         raise UserError(f"Unknown generator objective {objective!r}; use one of {', '.join(OBJECTIVES)}.")
     if keys.shape != (len(features), 3, size, size):

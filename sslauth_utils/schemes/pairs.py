@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.classifiers import BATCH, logits
+from sslauth_utils.models.classifiers import BATCH, as_answer, check_logits, logits, repeatable_logits
 from sslauth_utils.models.features import as_pixels, where_it_computes
 from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
 
@@ -71,6 +72,7 @@ def user_key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+@plain_tensors()
 def keyed_layer(key: bytes, classes: int) -> nn.Linear:
     """The user's linear layer, C logits to 2: "we construct a linear layer of size N×2 for different users in stage 0".
 
@@ -138,9 +140,11 @@ def combined_loss(outputs: Tensor, weight: float, activity: bool = True) -> Tens
 
 def random_images(count: int, size: int, seed: int) -> Tensor:
     """Uniform random pixels, float32 (count, 3, size, size): "optimize random pixels"."""
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    draw = torch.Generator("cpu").manual_seed(seed)
+    return torch.rand(count, 3, size, size, generator=draw, dtype=torch.float32, device="cpu")
 
 
+@plain_tensors()
 def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: PairSettings) -> Tensor:
     """Stage 1: images near the boundary and highly active, float32 on the CPU.
 
@@ -148,11 +152,11 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
         images: float32 (N, 3, H, W) in [0, 1], to start from; left untouched.
     """
     margins(classifier, layer, images[:1])  # says what is wrong, if anything is
-    device, _ = where_it_computes(classifier)
+    device, dtype = where_it_computes(classifier)
     answer = quick_copy(classifier)
 
     def loss(pixels: Tensor) -> Tensor:
-        return combined_loss(outputs_of(layer, answer(pixels)), settings.weight, settings.activity)
+        return combined_loss(outputs_of(layer, answer(pixels.to(dtype))), settings.weight, settings.activity)
 
     with differentiable(classifier):
         return descend(images.to(device), loss, settings.iterations, settings.learning_rate)[0].cpu()
@@ -171,6 +175,7 @@ class Crossing:
     crossed: Tensor
 
 
+@plain_tensors()
 def cross(
     classifier: nn.Module, layer: nn.Linear, images: Tensor, steps: Sequence[float], tries: int
 ) -> list[Crossing]:
@@ -189,7 +194,7 @@ def cross(
     """
     margins(classifier, layer, images[:1])
     device, _ = where_it_computes(classifier)
-    start, found = images.to(device), []
+    start, found = images.to(device).clone(), []
     hopeful = torch.ones(len(images), dtype=torch.bool, device=device)
     with differentiable(classifier):
         for step in steps:
@@ -211,8 +216,10 @@ def cross(
 def _cross(
     classifier: nn.Module, layer: nn.Linear, images: Tensor, step: float, tries: int, hopeful: Tensor
 ) -> Crossing:
+    _, dtype = where_it_computes(classifier)
+
     def margin(pixels: Tensor) -> Tensor:
-        return margin_of(layer, classifier(pixels))
+        return margin_of(layer, classifier(pixels.to(dtype)))
 
     before, after = images.clone(), images.clone()
     crossed = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -270,15 +277,26 @@ class Pairs:
         return self.margins_of(lambda images: logits(classifier, images, batch_size))
 
     def margins_of(self, answer) -> Tensor:
-        """The same of any function from images to logits (N, C): an API, say."""
-        return torch.stack([margin_of(self.layer, answer(images)) for images in (self.before, self.after)], dim=1)
+        """The same of any function from images to logits (N, C), a tensor, an array or lists: an API, say.
+
+        Raises:
+            UserError: as `classifiers.logits`, or logits of another number of classes.
+        """
+        answers = [check_logits([as_answer(answer(images))], len(images)) for images in (self.before, self.after)]
+        return torch.stack([margin_of(self.layer, given) for given in answers], dim=1)
 
     def changed(self, found: Tensor) -> Tensor:
         """Whether each image's label changed, bool (N, 2); a pair detects where either did.
 
         Args:
-            found: d now, float64 (N, 2), from `respond`.
+            found: d now, float64 (N, 2), from `respond`; an array or lists will do.
+
+        Raises:
+            UserError: another shape, or numbers that are not finite.
         """
+        found = as_answer(found)
+        if found.shape != self.margins.shape or not torch.isfinite(found).all():
+            raise UserError(f"An answer to {len(self)} pairs is two finite numbers for each, not {tuple(found.shape)}.")
         return (found > 0) != (self.margins > 0)
 
     def confirm(self, classifier: nn.Module) -> None:
@@ -312,6 +330,7 @@ class Pairs:
         return Pairs(**found, key=bytes.fromhex(facts["key"]), classes=facts["classes"], dropped=facts["dropped"])
 
 
+@plain_tensors()
 def enrol(classifier: nn.Module, key: bytes, before: Tensor, after: Tensor, crossed: Tensor | None = None) -> Pairs:
     """Keep those of the images that are pairs, in one fixed batch configuration, and count the others.
 
@@ -320,11 +339,12 @@ def enrol(classifier: nn.Module, key: bytes, before: Tensor, after: Tensor, cros
         crossed: bool (N,), which were found to cross; None for all.
 
     Raises:
-        UserError: none is a pair.
+        UserError: none is a pair, or a classifier that does not answer alike when asked again or in another batch.
     """
     crossed = torch.ones(len(before), dtype=torch.bool) if crossed is None else crossed
-    images = [as_pixels(part, "Pairs").float() for part in (before, after)]
-    first = logits(classifier, images[0])
+    images = [as_pixels(part, "Pairs") for part in (before, after)]
+    images = [part.float() / 255 if part.dtype == torch.uint8 else part.float() for part in images]
+    first = repeatable_logits(classifier, images[0])
     layer = keyed_layer(key, first.shape[1])
     found = torch.stack([margin_of(layer, first), margins(classifier, layer, images[1])], dim=1)
     apart = (found[:, 0] > 0) != (found[:, 1] > 0)
@@ -335,6 +355,7 @@ def enrol(classifier: nn.Module, key: bytes, before: Tensor, after: Tensor, cros
     return Pairs(images[0][kept], images[1][kept], found[kept], key, layer.in_features, dropped)
 
 
+@plain_tensors()
 def make_pairs(classifier: nn.Module, key: bytes, size: int, settings: PairSettings) -> dict[float, Pairs]:
     """Stages 0 to 2 and enrolment: the pairs for each of `settings.steps`.
 
@@ -345,7 +366,7 @@ def make_pairs(classifier: nn.Module, key: bytes, size: int, settings: PairSetti
         UserError: as the stages and `enrol`; a step at which no pair is left is left out, unless it is the first.
     """
     images = random_images(settings.count, size, settings.seed)
-    layer = keyed_layer(key, logits(classifier, images[:1]).shape[1])
+    layer = keyed_layer(key, repeatable_logits(classifier, images).shape[1])
     found: dict[float, Pairs] = {}
     images = approach(classifier, layer, images, settings)
     for crossing in cross(classifier, layer, images, settings.steps, settings.tries):
@@ -357,6 +378,7 @@ def make_pairs(classifier: nn.Module, key: bytes, size: int, settings: PairSetti
     return found
 
 
+@plain_tensors()
 def calibrate(classifier: nn.Module, pairs: Pairs, least: float, halvings: int = 24) -> Pairs:
     """Ours: pairs whose |d| is `least`, or just above, on both sides, whatever the step.
 
@@ -397,6 +419,7 @@ def _between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
 # --- to look at -------------------------------------------------------------------------------------------------------
 
 
+@plain_tensors()
 def margin_plane(classifier: nn.Module, layer: nn.Linear, pairs: Pairs, number: int, span: float, side: int) -> Tensor:
     """d on a plane of images, float64 (side, side): along the pair's own step, and along random signs of pixels.
 

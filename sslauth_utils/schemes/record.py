@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +15,9 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_whole, is_number, is_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import check_features, normalise
-from sslauth_utils.schemes.generator import OBJECTIVES, Generator
+from sslauth_utils.models.features import check_features, near_one, normalise
+from sslauth_utils.schemes.generator import OBJECTIVES, SEEDS, Generator
+from sslauth_utils.schemes.similarity import cosine, ssim
 
 #: of the file: 1 was safetensors and a JSON beside it, 2 has its meaning in the header, under a digest
 FORMAT = 2
@@ -61,12 +63,26 @@ class Record:
             features: float (N, D), of any positive scale.
         """
         with strict_arithmetic():
-            return self._at_work[objective](normalise(features.float()).to(self.device)).cpu()
+            return self._at_work[objective](normalise(near_one(features).float()).to(self.device)).cpu()
 
     @cached_property
     def reference_images(self) -> dict[str, Tensor]:
         """G(E(K)) of every generator, (N, 3, size, size): made once, however many responses are verified."""
         return {objective: self.images(objective, self.features) for objective in self.generators}
+
+    def similarities(self, features: Tensor) -> dict[str | None, Tensor]:
+        """How alike `features` and the enrolled ones are for each key, by the generator's objective; None is DCmp.
+
+        DCmp scores cos(E(x), E'(x)) (eq. 1), Trans SSIM(G(E(x)), G(E'(x))) (eq. 3): float64 (N,) each.
+
+        Args:
+            features: float (N, D), finite, on the CPU, of any positive scale.
+        """
+        scores: dict[str | None, Tensor] = {None: cosine(self.features, features)}
+        for objective, before in self.reference_images.items():
+            after = self.images(objective, features)
+            scores[objective] = ssim(before.double(), after.double(), data_range=1.0)
+        return scores
 
     def digest(self) -> str:
         """SHA-256 of all that the record holds, tensors and meaning: 64 hexadecimal digits, as in its file's header.
@@ -94,9 +110,15 @@ class Record:
         """Write the record to the one file `path`, by convention ``*.safetensors``; its meaning lies in the header.
 
         Raises:
-            UserError: as `tensors.save`; an earlier record at `path` then stays as it was.
+            UserError: as `tensors.save`, or a value that `load` would refuse; an earlier record at `path` then stays
+                as it was.
         """
-        tensors.save(path, *self._content())
+        content, meaning = self._content()
+        try:
+            _record(dict(content), meaning)
+        except UserError as error:
+            raise UserError(f"The record cannot be saved, because it could not be read back: {error}") from error
+        tensors.save(path, content, meaning)
 
     @staticmethod
     def load(path: Path) -> "Record":
@@ -115,11 +137,13 @@ class Record:
 
 
 def check_tau(tau: float) -> float:
-    """Return `tau` if it is a number in (0, 1): a similarity.
+    """Return `tau` as a plain number if it is one in (0, 1): a similarity.
 
     Raises:
         UserError: it is text, a percentage, or at an end of the range.
     """
+    if isinstance(tau, np.generic):
+        tau = tau.item()
     if not is_number(tau) or not 0 < tau < 1:
         raise UserError(f"tau is a similarity strictly between 0 and 1, not {tau!r}; the paper's 99.5 % is 0.995.")
     return tau
@@ -167,7 +191,7 @@ def _generator(objective: str, config: object, weights: dict[str, Tensor], laten
     check_whole(f"{what} latent", config["latent"], latent, latent)
     check_whole(f"{what} size", config["size"], 4, 4096)
     check_whole(f"{what} depth", config["depth"], 1, 65536)
-    check_whole(f"{what} seed", config["seed"], -(2**63), 2**64 - 1)  # what PyTorch takes
+    check_whole(f"{what} seed", config["seed"], *SEEDS)
     unlike = f"{what} weights are not those of its settings {config}; enrol the encoder again."
     first = weights.get("format.module.weight")  # before anything is built: the file cannot ask for more than it holds
     if first is None or tuple(first.shape) != (16 * config["depth"], latent):

@@ -2,7 +2,7 @@
 
 Validation images, DBI (Yin et al. 2023), AID (Aramoon et al. 2021) and He et al.'s sensitive samples (2019). Each takes
 float32 images (N, 3, H, W) in [0, 1], returns such images on the CPU, all made at once, and raises UserError where the
-classifier gives no logits or a setting is out of range.
+classifier gives no logits, or others when asked again or in another batch, or a setting is out of range.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,11 @@ from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional as F
 
 from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.classifiers import logits
+from sslauth_utils.models.classifiers import as_scores, repeatable_logits
 from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.models.penultimate import own_hooks
 from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
 from sslauth_utils.schemes.pairs import outputs_of
 
@@ -106,13 +108,9 @@ def _inactivity(classifier: nn.Module) -> Iterator[_Inactive]:
     if not layers:
         raise UserError("AID activates the neurons of convolutions, and this classifier has none.")
     inactive = _Inactive()
-    hooks = [layer.register_forward_hook(lambda m, x, out: inactive.parts.append(out.clone())) for layer in layers]
-    hooks.append(classifier.register_forward_pre_hook(lambda m, x: inactive.parts.clear()))
-    try:
+    hooks = [(layer.register_forward_hook, lambda m, x, out: inactive.parts.append(out.clone())) for layer in layers]
+    with own_hooks(*hooks, (classifier.register_forward_pre_hook, lambda m, x: inactive.parts.clear())):
         yield inactive
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def sensitivity(classifier: nn.Module, images: Tensor, layer: str) -> Tensor:
@@ -128,6 +126,7 @@ def sensitivity(classifier: nn.Module, images: Tensor, layer: str) -> Tensor:
     return sum(slope.flatten(1).square().sum(dim=1) for slope in slopes.values())
 
 
+@plain_tensors()
 def sensitive_samples(
     classifier: nn.Module, images: Tensor, iterations: int, learning_rate: float = 1e-2, radius: float = 0.25,
     layer: str | None = None, chunk: int = 50,
@@ -146,12 +145,13 @@ def sensitive_samples(
     if layer is None and not linear:
         raise UserError("The classifier has no linear map; name the layer whose weights are to count.")
     layer, made = linear[-1] if layer is None else layer, []
-    device, _ = where_it_computes(classifier)
+    repeatable_logits(classifier, images)
+    device, dtype = where_it_computes(classifier)
     for part in images.split(chunk):
-        moved, start = part.to(device), part.to(device)
+        moved = start = part.to(device).clone()
         with differentiable(classifier):
             for _ in range(iterations):
-                _, slope = gradient(lambda x: sensitivity(classifier, x, layer), moved)
+                _, slope = gradient(lambda x: sensitivity(classifier, x.to(dtype), layer), moved)
                 length = slope.flatten(1).norm(dim=1).clamp_min(1e-30)[:, None, None, None]
                 away = (moved + learning_rate * slope / length - start).flatten(1)
                 shorter = (radius / away.norm(dim=1).clamp_min(1e-12)).clamp_max(1)
@@ -160,16 +160,18 @@ def sensitive_samples(
     return torch.cat(made)
 
 
+@plain_tensors()
 def _descend(
     classifier: nn.Module, images: Tensor, loss, iterations: int, rate: float, optimiser: str, hooked: bool = False,
     **more,
 ) -> Tensor:  # fmt: skip
     """`descend` with a loss (N,) of the logits (N, C); `hooked` if it reads what the classifier's own layers give."""
-    logits(classifier, images[:1])  # says what is wrong, if anything is
-    device, _ = where_it_computes(classifier)
+    repeatable_logits(classifier, images)  # says what is wrong, if anything is
+    device, dtype = where_it_computes(classifier)
     answer = classifier if hooked else quick_copy(classifier)
     with differentiable(classifier):
-        return descend(images.to(device), lambda x: loss(answer(x)), iterations, rate, optimiser, **more)[0].cpu()
+        moved, _ = descend(images.to(device), lambda x: loss(answer(x.to(dtype))), iterations, rate, optimiser, **more)
+    return moved.cpu()
 
 
 @dataclass(frozen=True)
@@ -188,12 +190,20 @@ class Singles:
 
     @staticmethod
     def enrol(classifier: nn.Module, images: Tensor, layer: nn.Linear | None = None) -> "Singles":
-        """Images with the labels that `classifier` gives them now."""
-        return Singles(images, _top1(logits(classifier, images), layer), layer)
+        """Images with the labels that `classifier` gives them now.
+
+        Raises:
+            UserError: as `classifiers.repeatable_logits`.
+        """
+        return Singles(images, _top1(repeatable_logits(classifier, images), layer), layer)
 
     def changed(self, answer: Callable[[Tensor], Tensor]) -> Tensor:
-        """Whether each label changed, bool (N,); `answer` gives logits (N, C) for images."""
-        return _top1(answer(self.images), self.layer) != self.labels
+        """Whether each label changed, bool (N,); `answer` gives logits (N, C), a tensor, an array or lists, for images.
+
+        Raises:
+            UserError: as `classifiers.as_scores`.
+        """
+        return _top1(as_scores(answer(self.images), len(self.images)), self.layer) != self.labels
 
 
 def _top1(answers: Tensor, layer: nn.Linear | None) -> Tensor:

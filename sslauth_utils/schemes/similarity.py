@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import near_one
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -18,7 +19,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a, b: (N, D), any float type; (N,) float64 comes back.
     """
-    a, b = a.double(), b.double()
+    a, b = near_one(a.double()), near_one(b.double())
     norms = a.norm(dim=1) * b.norm(dim=1)
     similarity = (a * b).sum(dim=1) / norms.clamp_min(torch.finfo(torch.float64).tiny)
     # A row equal to itself scores exactly 1, not 1 minus a rounding error.

@@ -7,14 +7,17 @@ report = verify(record, response)          # the trusted party
 report.passed                              # True only if every key passes
 """
 
+import re
+
+import numpy as np
 from torch import Tensor, nn
 
 from sslauth_utils.base.device import plain_tensors
-from sslauth_utils.models.features import check_features, encode, normalise
+from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import as_features, check_features, encode, normalise
 from sslauth_utils.schemes.precision import round_features
 from sslauth_utils.schemes.record import Record, check_tau
 from sslauth_utils.schemes.report import Report, SchemeResult, scheme_name
-from sslauth_utils.schemes.similarity import cosine, ssim
 
 
 def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, normalised: bool = True) -> Tensor:
@@ -40,28 +43,45 @@ def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, norma
 
 
 @plain_tensors()
-def verify(record: Record, response: Tensor, tau: float | None = None, suspect_sha256: str | None = None) -> Report:
+def verify(
+    record: Record,
+    response: Tensor | np.ndarray | list[list[float]],
+    tau: float | None = None,
+    suspect_sha256: str | None = None,
+) -> Report:
     """Compare a response with the record by DCmp and by Trans with each generator.
 
-    DCmp scores cos(E(x), E'(x)) (eq. 1), Trans SSIM(G(E(x)), G(E'(x))) (eq. 3). Pure:
-    no I/O, no randomness; cosine in float64, G in strict float32, SSIM in float64.
+    Pure: no I/O, no randomness; cosine in float64, G in strict float32, SSIM in float64 (`Record.similarities`).
 
     Args:
-        response: the user's features, float (N, D), any positive scale.
+        response: the user's features, float (N, D), any positive scale; a tensor, a numpy array or nested lists.
         tau: another tolerance than the record's, a similarity in (0, 1).
         suspect_sha256: hash of the suspect's weights where they can be read
             (`Encoder.sha256`); adds the SHA-256 line, if the record has a hash too.
 
     Raises:
-        UserError: a short, wide or non-finite response, or tau out of range.
+        UserError: a short, wide or non-finite response, tau out of range, or a hash that is none.
     """
-    response = check_features(response, len(record.keys), record.features.shape[1], "The response").cpu()
+    response = as_features(response, "The response")
+    response = check_features(response, len(record.keys), record.features.shape[1], "The response")
     tau = check_tau(record.tau if tau is None else tau)
-    results = [SchemeResult("DCmp", cosine(record.features, response), tau)]
-    for objective, before in record.reference_images.items():
-        after = record.images(objective, response)
-        similarity = ssim(before.double(), after.double(), data_range=1.0)
-        results.append(SchemeResult(scheme_name(objective), similarity, tau))
+    results = [
+        SchemeResult("DCmp" if objective is None else scheme_name(objective), score, tau)
+        for objective, score in record.similarities(response).items()
+    ]
+    suspect_sha256 = None if suspect_sha256 is None else check_sha256(suspect_sha256)
     known = suspect_sha256 is not None and record.encoder_sha256 is not None
     equal = suspect_sha256 == record.encoder_sha256 if known else None
     return Report(results, equal)
+
+
+def check_sha256(given: str) -> str:
+    """A SHA-256 as tools write it, in capitals or with a line end, say, as 64 small hexadecimal digits.
+
+    Raises:
+        UserError: it is something else; compared as it is, it would call equal weights different.
+    """
+    digits = given.strip().lower().removeprefix("sha256:") if isinstance(given, str) else ""
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise UserError(f"The suspect's SHA-256 must be 64 hexadecimal digits, not {given!r}.")
+    return digits

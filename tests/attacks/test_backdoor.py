@@ -460,3 +460,17 @@ def test_images_that_do_not_fit_are_told(encoder, change, message):
     with pytest.raises(UserError) as caught:
         backdoor(encoder, **given, device=CPU)
     assert str(caught.value) == message
+
+
+def test_the_result_is_the_same_whatever_the_caller_has_switched_on(encoder, shadow):
+    recipe = BackdoorSettings(epochs=1, batch_size=16)
+
+    def run(given, device):
+        return backdoor(given, shadow[:16], shadow[:2], Trigger(4, 1), recipe, device)[0]
+
+    wanted = run(encoder, CPU).sha256()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert run(encoder, "cpu").sha256() == wanted
+    assert run(copy.deepcopy(encoder).double(), CPU).mean.dtype == torch.float64
+    with pytest.raises(UserError, match="float32, not float16"):
+        run(copy.deepcopy(encoder).half(), CPU)

@@ -1,5 +1,7 @@
 """Fine-tuning, backdoor and quantisation of a classifier: each does what it says, on a copy."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -142,3 +144,23 @@ def test_quantising_agrees_with_pytorchs_own_rounding(classifier):
 def test_settings_out_of_range_are_told(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_a_caller_without_gradients_and_a_named_device_are_no_matter(digits):
+    torch.manual_seed(0)
+    small = build_network("small_cnn", 10, width=4, size=8)
+    ways = {
+        "tune": lambda model, device: fine_tune_classifier(
+            model, digits.images, digits.labels, TuneSettings(batch_size=32), device
+        ),
+        "badnet": lambda model, device: bad.badnet(
+            model, digits.images, digits.labels, Trigger(2, 0), bad.BadnetSettings(learning_rate=1e-2), device
+        ),
+    }
+    for name, way in ways.items():
+        wanted = way(small, CPU)[0].sha256()
+        with torch.inference_mode():
+            assert way(small, "cpu")[0].sha256() == wanted, name
+        assert way(copy.deepcopy(small).double(), "cpu")[0].mean.dtype == torch.float64, name
+        with pytest.raises(UserError, match="float32, not float16"):
+            way(copy.deepcopy(small).half(), "cpu")

@@ -115,3 +115,24 @@ def test_a_poisoned_classifier_obeys_the_trigger_and_keeps_its_accuracy(trained)
 def test_bad_input_is_one_sentence(trained, call, sentence):
     with pytest.raises(UserError, match=sentence):
         call(trained)
+
+
+def test_retraining_with_dropout_draws_by_its_seed_and_leaves_the_callers_numbers():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        with torch.autocast("cpu", torch.bfloat16, enabled=seed == 2):
+            found.append(sha256_tensors(retrain(model, IMAGES, LABELS, SETTINGS)[0].state_dict()))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert found[0] == found[1]
+
+
+def test_training_in_16_bits_is_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).half()
+    with pytest.raises(UserError, match="float32, not float16"):
+        retrain(model, IMAGES, LABELS, SETTINGS)
+    with pytest.raises(UserError, match="float32, not float16"):
+        tune_last_layer(model, IMAGES, LABELS, 1e-3, 1)

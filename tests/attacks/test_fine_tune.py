@@ -1,5 +1,6 @@
 """Fine-tuning in its three readings: what each changes, what it leaves alone, and bad input."""
 
+import contextlib
 import copy
 import functools
 import math
@@ -231,3 +232,87 @@ def test_simclr_says_what_it_lacks(encoder, pictures):
         continue_simclr(encoder, pictures[0][:15], SIMCLR, CPU)
     with pytest.raises(UserError, match=r"uint8 \(N, 3, H, W\), not torch.float32"):
         refresh_batch_norm(encoder, pictures[0].float(), 1, 16, CPU)
+
+
+def with_dropout(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 6, 3, 2), nn.BatchNorm2d(6),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def by_default(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SWITCHED = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "device": lambda: torch.device("meta"),
+    "float64": lambda: by_default(torch.float64),
+    "bfloat16": lambda: by_default(torch.bfloat16),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_result_is_the_same_whatever_the_caller_has_switched_on_or_drawn(pictures, way):
+    """Dropout in it, and no width stated."""
+    given = with_dropout()
+    wanted = WAYS[way](given, *pictures)[0].state_dict()
+    for name, switch in SWITCHED.items():
+        torch.manual_seed(7)
+        state = torch.get_rng_state()
+        with switch():
+            found = WAYS[way](given, *pictures)[0]
+        assert all(torch.equal(value, wanted[key]) for key, value in found.state_dict().items()), name
+        assert not any(weight.is_inference() for weight in found.parameters()), name
+        assert torch.equal(torch.get_rng_state(), state), name
+
+
+def test_dropout_goes_on_after_an_interruption_as_if_there_had_been_none(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "train", functools.partial(training.train, checkpoint_seconds=0))
+    given, killed = with_dropout(), []
+
+    def killed_in_epoch_2(tuned, row):
+        killed.append(row["epoch"])
+        if len(killed) == 2:
+            raise Killed
+        return {}
+
+    whole = fine_tune(given, *pictures, RECIPE, CPU)[0]
+    with pytest.raises(Killed):
+        fine_tune(given, *pictures, RECIPE, CPU, tmp_path / "checkpoint", killed_in_epoch_2)
+    resumed = fine_tune(given, *pictures, RECIPE, CPU, tmp_path / "checkpoint", killed_in_epoch_2)[0]
+    assert killed == [1, 2, 2, 3] and differing(whole, resumed) == (set(), set())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_double_encoder_made_in_inference_mode_is_taken_and_half_is_not_trained(encoder, pictures, way):
+    with torch.inference_mode():
+        double = copy.deepcopy(encoder).double()
+    tuned = WAYS[way](double, *pictures)[0]
+    assert all(weight.dtype == torch.float64 and not weight.is_inference() for weight in tuned.parameters())
+    half = copy.deepcopy(encoder).bfloat16()
+    if way == "batch norm":
+        assert differing(half, WAYS[way](half, *pictures)[0])[1]
+    else:
+        with pytest.raises(UserError, match=r"float32, not bfloat16; hand over a copy made by \.float"):
+            WAYS[way](half, *pictures)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_device_may_be_named_and_what_cannot_change_is_told(encoder, pictures):
+    by_name = fine_tune(encoder, *pictures, RECIPE, "cpu")[0]
+    assert differing(by_name, fine_tune(encoder, *pictures, RECIPE, CPU)[0]) == (set(), set())
+    with pytest.raises(UserError, match="no batch norm with running statistics"):
+        refresh_batch_norm(nn.Sequential(nn.Conv2d(3, 4, 16), nn.Flatten()), pictures[0], 1, 16, "cpu")
+    for frozen in (nn.Flatten(), torch.jit.script(with_dropout())):
+        with pytest.raises(UserError, match="no weights to train, or is TorchScript"):
+            continue_simclr(frozen, pictures[0], SIMCLR, "cpu")

@@ -3,9 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils import prune as torch_prune
 
 from sslauth_utils.attacks.noise import add_weight_noise
 from sslauth_utils.attacks.part_way import part_way
+from sslauth_utils.attacks.prune import prune
+from sslauth_utils.attacks.prune_global import prune_globally
+from sslauth_utils.attacks.quantise import quantise
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.encoders import build_encoder
 
@@ -38,9 +43,9 @@ def test_the_same_seed_is_the_same_direction_and_another_is_another(encoder):
     assert torch.equal(change(0, 0), torch.zeros_like(start))
 
 
-@pytest.mark.parametrize("relative", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("relative", [-0.1, 10, float("nan"), float("inf")])
 def test_noise_refuses_sizes(encoder, relative):
-    with pytest.raises(UserError, match="from 0 on"):
+    with pytest.raises(UserError, match=r"from 0 on up to 1, .*; 10 % is 0\.1"):
         add_weight_noise(encoder, relative)
 
 
@@ -62,3 +67,96 @@ def test_the_way_refuses_other_shares_and_other_architectures(encoder):
         part_way(encoder, encoder, 1.5)
     with pytest.raises(UserError, match="no way"):
         part_way(encoder, build_encoder("resnet18", 8), 0.5)
+
+
+TAMPERS = {
+    "prune": lambda model: prune(model, 0.5),
+    "prune globally": lambda model: prune_globally(model, 0.5),
+    "noise": lambda model: add_weight_noise(model, 0.5),
+    "quantise": lambda model: quantise(model, 2),
+    "quantise channels": lambda model: quantise(model, 2, per_channel=True),
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten())
+
+
+class InAList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = list(network())
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def with_a_computed_tensor():
+    model = network()
+    model.cached = model[0].weight * 2
+    return model
+
+
+def with_every(change):
+    model = network()
+    for number in (0, 2):
+        model[number] = change(model[number])
+    return model
+
+
+CANNOT = {
+    "TorchScript": (lambda: torch.jit.script(network()), "shows no convolution and no linear layer"),
+    "traced": (lambda: torch.jit.trace(network(), torch.rand(1, 3, 8, 8)), "shows no convolution and no linear layer"),
+    "layers in a list": (InAList, "shows no convolution and no linear layer"),
+    "no layers": (nn.Flatten, "shows no convolution and no linear layer"),
+    "weight_norm": (lambda: with_every(parametrizations.weight_norm), "layer '0' are computed anew at each pass"),
+    "spectral_norm": (lambda: with_every(parametrizations.spectral_norm), "layer '0' are computed anew"),
+    "old weight_norm": (lambda: with_every(nn.utils.weight_norm), "layer '0' are computed anew"),
+    "pruned by torch": (
+        lambda: with_every(lambda layer: torch_prune.l1_unstructured(layer, "weight", 0.2)), "layer '0' are computed"
+    ),
+    "the layer itself": (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "weights of the layer are computed"),
+    "lazy": (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten()), "layer '0' are not there yet"),
+    "a computed tensor": (with_a_computed_tensor, "cannot be copied"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("tamper", TAMPERS)
+@pytest.mark.parametrize("kind", CANNOT)
+def test_what_cannot_be_tampered_with_is_told(kind, tamper):
+    make, message = CANNOT[kind]
+    with pytest.raises(UserError, match=message):
+        TAMPERS[tamper](make())
+
+
+@pytest.mark.parametrize("tamper", TAMPERS)
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+def test_convolutions_of_every_kind_are_tampered_with(kind, tamper):
+    torch.manual_seed(0)
+    layer = kind(3, 5, 2)
+    changed = TAMPERS[tamper](layer)
+    assert not torch.equal(changed.weight, layer.weight) and torch.equal(changed.bias, layer.bias)
+
+
+def test_a_transposed_convolutions_channels_have_a_grid_each():
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(3, 5, 2)
+    after = quantise(layer, 8, per_channel=True).weight
+    for channel in range(5):
+        step = layer.weight[:, channel].abs().max() / 127
+        units = after[:, channel] / step
+        assert torch.allclose(units, units.round(), atol=1e-3) and units.abs().max() > 126.9
+
+
+@pytest.mark.parametrize("tamper", TAMPERS)
+def test_a_tampered_copy_is_the_same_whatever_the_caller_has_switched_on(tamper):
+    model = network()
+    wanted = TAMPERS[tamper](model).state_dict()
+    with torch.inference_mode(), torch.device("meta"):
+        found = TAMPERS[tamper](model)
+    assert not any(weight.is_inference() for weight in found.parameters())
+    assert all(torch.equal(value, wanted[name]) for name, value in found.state_dict().items())

@@ -210,3 +210,35 @@ def test_a_key_may_replace_a_merged_one_and_stand_in_several_mappings(tmp_path):
 def test_a_yaml_with_windows_line_ends_and_a_mark_at_its_beginning(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf# head\r\na: 1\r\nb: [2]\r\n")
     assert read_yaml(tmp_path / "a.yaml") == {"a": 1, "b": [2]}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_file_that_is_replaced_keeps_its_permissions(old, mode):
+    old.chmod(mode)
+    files.write_text(old, "new")
+    assert old.read_text() == "new" and stat.S_IMODE(old.stat().st_mode) == mode
+
+
+def test_what_a_link_leads_to_is_replaced(old, tmp_path):
+    link, loop = tmp_path / "link.csv", tmp_path / "loop"
+    link.symlink_to(old)
+    files.write_text(link, "new")
+    assert link.is_symlink() and old.read_text() == "new"
+    loop.symlink_to(loop)
+    with pytest.raises(UserError, match="Cannot write"):
+        files.write_text(loop, "new")
+
+
+def test_what_is_protected_or_no_file_is_not_replaced(old, tmp_path):
+    old.chmod(0o444)
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in ((old, "write-protected"), (tmp_path / "pipe", "no ordinary file"), (tmp_path, "no ordinary")):
+        with pytest.raises(UserError, match=said):
+            files.write_text(path, "new")
+    assert old.read_text() == "old" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_the_longest_name_of_the_system_can_be_written(tmp_path):
+    path = tmp_path / (250 * "x" + ".json")
+    files.write_json(path, 1)
+    assert files.read_json(path) == 1 and list(tmp_path.iterdir()) == [path]

@@ -297,8 +297,9 @@ def test_fresh_removes_the_profiles_own_results_but_not_what_git_has(removing, c
     [
         (None, "git cannot be started (No such file or directory)"),
         ("#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n", "fatal: detected dubious ownership"),
+        ("#!/bin/sh\nexec /bin/sleep 60\n", "git did not answer in 1 seconds"),
     ],
-    ids=["no-git", "git-refuses"],
+    ids=["no-git", "git-refuses", "git-hangs"],
 )
 def test_fresh_removes_nothing_where_a_checkouts_git_does_not_answer(removing, monkeypatch, tmp_path, tool, said):
     removing.write("results/demo/a/x.csv", "1")
@@ -308,6 +309,7 @@ def test_fresh_removes_nothing_where_a_checkouts_git_does_not_answer(removing, m
         (tmp_path / "tools/git").write_text(tool)
         (tmp_path / "tools/git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "tools"))
+    monkeypatch.setattr(run.execute, "GIT_PATIENCE", 1)
     with pytest.raises(UserError) as caught:
         run.remove_results("demo")
     assert str(caught.value) == (
@@ -315,6 +317,43 @@ def test_fresh_removes_nothing_where_a_checkouts_git_does_not_answer(removing, m
         "results/demo and figures/demo yourself."
     )
     assert files(removing) == ["results/demo/a/x.csv"]
+
+
+@pytest.mark.parametrize("above", [False, True], ids=["own", "above"])
+def test_fresh_keeps_what_is_committed_where_the_index_is_lost_or_the_checkout_above(removing, above):
+    root = removing.root
+    for path in ("results/demo/kept.csv", "figures/demo/kept.png"):
+        removing.write(path, "1")
+    checkout = root.parent if above else root
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    for arguments in (["init"], ["add", root / "results", root / "figures"], ["commit", "-m", "first"]):
+        subprocess.run(["git", *identity, *arguments], cwd=checkout, check=True, capture_output=True)
+    removing.write("results/demo/a/x.csv", "1")
+    if not above:
+        (root / ".git" / "index").unlink()
+    run.remove_results("demo")
+    assert files(removing) == ["results/demo/kept.csv", "figures/demo/kept.png"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "said"),
+    [
+        ({"SSLAUTH_THREADS": "x"}, [], "SSLAUTH_THREADS"),
+        ({"SSLAUTH_DATA": "~nobody_of_that_name/x"}, [], "SSLAUTH_DATA"),
+        ({}, ["--", "--no-such-option"], "no-such-option"),
+    ],
+    ids=["threads", "data", "snakemake"],
+)
+def test_fresh_removes_nothing_where_the_run_could_not_begin(project, variables, options, said):
+    project.write("results/demo/old/rows.csv", "1")
+    answer = project.run_all("--fresh", *options, **variables)
+    assert answer.returncode != 0 and said in answer.stdout + answer.stderr
+    assert (project.root / "results/demo/old/rows.csv").is_file()
+
+
+def test_what_keeps_snakemake_from_beginning_is_told(project):
+    answer = project.run_all("--", "--no-such-option")
+    assert answer.returncode != 0 and "no-such-option" in answer.stderr
 
 
 def test_fresh_without_a_checkout_keeps_figures_that_came_with_a_reference(removing):

@@ -125,6 +125,76 @@ def test_of_a_folder_only_the_images_chosen_are_decoded(tmp_path):
     assert any(_loads(tmp_path / "set", seed) for seed in range(10))
 
 
+def test_another_folder_with_the_same_names_sizes_and_times_is_another_set(tmp_path):
+    for name, grey in (("v1", 10), ("v2", 200)):
+        file = tmp_path / name / "cat" / "0.bmp"
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (32, 32), (grey,) * 3).save(file)
+        os.utime(file, (0, 0))
+    assert [load_images(f"folder:{tmp_path / name}").images.unique().tolist() for name in ("v1", "v2")] == [[10], [200]]
+    (tmp_path / "v1").rename(tmp_path / "old")
+    (tmp_path / "v2").rename(tmp_path / "v1")
+    assert load_images(f"folder:{tmp_path / 'v1'}").images.unique().tolist() == [200]
+
+
+@pytest.mark.parametrize("classes", [["dog", "cat", "ship"], ["cat", "dog", "plane"], ["cat", "dog", "ship", "sun"]])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_two_splits_with_other_classes_are_refused(home, classes, split):
+    save_pixels(home / "pets_train.npz")
+    save_pixels(home / "pets_test.npz", classes=np.array(classes))
+    with pytest.raises(UserError, match=r"The classes of the .* images of pets are not those of its .* images"):
+        load_images("pets", split)
+    save_pixels(home / "pets_test.npz")
+    assert load_images("pets", split).classes == CLASSES.tolist()
+
+
+def test_imagenet_without_the_classes_of_its_other_part_is_refused(home):
+    def put(*names):
+        for name in names:
+            path = home / "imagenet" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32)).save(path)
+
+    put("train/n01/a.png", "train/n02/a.png", "val/n01/b.png")
+    (home / "imagenet/val/n02").mkdir()  # as in an archive that was unpacked by half
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match="n02 is in one of them only"):
+            load_images("imagenet", split)
+    put("val/n02/b.png")
+    assert load_images("imagenet", "test").labels.tolist() == [0, 1]
+
+
+def test_a_link_that_leads_nowhere_is_no_data_set(home):
+    (home / "pets.npz").symlink_to("/annex/objects/pets")
+    save_pixels(home / "others.npz")
+    assert len(load_images("others")) == 12
+    for look in (lambda: load_images("pets"), lambda: identity.data_files("pets")):
+        with pytest.raises(UserError, match=r"pets.npz is a link to something that is not there"):
+            look()
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder: ", "folder:~nobody_of_that_name/x", "folder:/" + 300 * "x"])
+def test_a_folder_that_cannot_be_meant_is_told(name):
+    with pytest.raises(UserError):
+        load_images(name)
+
+
+def test_names_that_are_no_utf8_are_read(tmp_path):
+    folder = tmp_path / "images" / "cat"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(folder / "a.png")
+    os.rename(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
+    os.rename(folder, os.fsencode(folder) + b"\xe9")
+    assert load_images(f"folder:{tmp_path / 'images'}").classes == ["cat\\xe9"]
+
+
+def test_deleted_pictures_are_no_class(tmp_path):
+    for name in ("cat", "dog", "$RECYCLE.BIN", "#recycle", "@Recycle", "#snapshot"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / name / "a.png")
+    assert load_images(f"folder:{tmp_path}").classes == ["cat", "dog"]
+
+
 def _loads(folder, seed):
     try:
         return len(load_images(f"folder:{folder}", count=3, seed=seed)) == 3
@@ -401,6 +471,8 @@ def test_a_pickle_under_the_name_of_an_npz_is_not_run(home, tmp_path):
         ("file,label,class\n0.jpg,one,c\n", r"needs an index\.csv"),
         ("file,label,class\n0.jpg,3,c\n", r"needs an index\.csv"),
         ("file,label,class\nbad.jpg,0,c\n", r"bad\.jpg in .*mine\.zip cannot be read"),
+        ("file,label,class\n0.jpg,0,c\n0.jpg,0,d\n", r"calls label 0 both 'c' and 'd'"),
+        ("file,label,class\n", r"names no images"),
     ],
 )
 def test_a_faulty_zip(home, index, message):
@@ -411,6 +483,27 @@ def test_a_faulty_zip(home, index, message):
             archive.writestr("index.csv", index)
     with pytest.raises(UserError, match=message):
         load_images("mine")
+
+
+def test_a_zip_as_spreadsheets_and_other_packers_leave_it(home):
+    def write():
+        with zipfile.ZipFile(home / "mine.zip", "w") as archive:
+            archive.writestr("0.jpg", jpeg_bytes(random_images(32, 32, 3)))
+            archive.writestr("index.csv", "file,label,class\n0.jpg,0,c\n".encode("utf-8-sig"))  # Excel's first bytes
+
+    write()
+    assert load_images("mine").classes == ["c"]
+    content = (home / "mine.zip").read_bytes()
+    for offset, value in ((6, 1), (8, 9)):  # encrypted; Deflate64
+        data = bytearray(content)
+        for sign, place in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+            at = data.find(sign)
+            while at >= 0:
+                data[at + place] = value
+                at = data.find(sign, at + 1)
+        (home / "mine.zip").write_bytes(bytes(data))
+        with pytest.raises(UserError, match="cannot be unpacked"):
+            load_images("mine")
 
 
 def test_a_truncated_zip(home):

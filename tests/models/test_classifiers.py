@@ -1,6 +1,8 @@
 """Classifiers: shapes, parameter counts, files, answers, and their training."""
 
+import copy
 import re
+import threading
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from sslauth_utils.models import classifiers
 from sslauth_utils.models.encoders import load_weights
 from sslauth_utils.models.folding import fold_batch_norm
 from sslauth_utils.models.networks import ZeroPadded, count_parameters
+from sslauth_utils.models.penultimate import last_layer, penultimate
 from sslauth_utils.models.supervised import SupervisedSettings, shifted, train_supervised
 
 
@@ -199,3 +202,112 @@ def test_what_cannot_be_trained_on_is_told_in_one_sentence(change, message):
     }  # fmt: skip
     with pytest.raises(UserError, match=re.escape(message)):
         train_supervised(classifiers.build_network("small_cnn", 10, size=8), **(given | change))
+
+
+@pytest.mark.parametrize("cast", [nn.Module.half, nn.Module.bfloat16, nn.Module.double, lambda c: c.backbone.half()])
+def test_a_saved_classifier_keeps_its_types(tmp_path, cast):
+    classifier = classifiers.build_network("small_cnn", 5, width=4, size=8)
+    cast(classifier)
+    classifiers.save_classifier(classifier, tmp_path / "c.safetensors")
+    again = classifiers.load_classifier(tmp_path / "c.safetensors")
+    assert again.sha256() == classifier.sha256()
+
+
+class OneBuffer(nn.Module):
+    """Gives all its answers, and has its last layer read all its features, in one buffer, as compiled engines do."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = nn.Conv2d(3, 6, 8), nn.Linear(6, 4)
+        self.features, self.answers = torch.zeros(8, 6), torch.zeros(8, 4)
+
+    def forward(self, x):
+        features = self.features[: len(x)].copy_(self.body(x).flatten(1))
+        return self.answers[: len(x)].copy_(self.fc(features))
+
+
+def test_a_classifier_that_uses_one_buffer_for_all_answers_is_read_batch_by_batch():
+    torch.manual_seed(0)
+    model, pixels = OneBuffer(), torch.rand(20, 3, 8, 8)
+    features = model.body(pixels).flatten(1).detach()
+    assert torch.allclose(penultimate(model, pixels, 8), features, atol=1e-6)
+    assert torch.allclose(classifiers.logits(model, pixels, 8).float(), model.fc(features), atol=1e-6)
+
+
+class Waiting(nn.Module):
+    """Two linear layers; each pass waits in between until another one has come as far."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.barrier = nn.Linear(12, 6), nn.Linear(6, 4), threading.Barrier(2)
+
+    def forward(self, x):
+        features = self.first(x.flatten(1))
+        answer = self.last(features)
+        self.barrier.wait(60)
+        return answer
+
+
+def test_two_threads_get_the_features_of_their_own_images():
+    torch.manual_seed(0)
+    model, found = Waiting(), {}
+    pixels = [torch.rand(count, 3, 2, 2) for count in (3, 5)]
+
+    def ask(number):
+        found[number] = penultimate(model, pixels[number]), last_layer(model, pixels[number])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, own in enumerate(pixels):
+        assert torch.allclose(found[number][0], model.first(own.flatten(1)), atol=1e-6)
+        assert found[number][1] == "last"
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x: x + 1e-2 * torch.randn_like(x), "when asked again"),
+        (lambda x: nn.functional.dropout(x, 0.1), "when asked again"),
+        (lambda x: x - x.mean(dim=0), "depend on the batch"),
+        (lambda x: x + len(x), "depend on the batch"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_what_does_not_repeat_its_answers_cannot_be_enrolled(answer, message, dtype):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.map = nn.Linear(12, 5)
+
+        def forward(self, x):
+            return answer(self.map(x.flatten(1)))
+
+    with pytest.raises(UserError, match=message):
+        classifiers.repeatable_logits(Odd().to(dtype), torch.rand(20, 3, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("arch", ["small_cnn", "resnet20"])
+def test_what_repeats_its_answers_gives_its_logits(arch, dtype):
+    torch.manual_seed(0)
+    classifier = classifiers.build_network(arch, 5, width=8, size=8).eval().to(dtype)
+    pixels, state = torch.rand(20, 3, 8, 8), torch.get_rng_state()
+    assert torch.equal(classifiers.repeatable_logits(classifier, pixels), classifiers.logits(classifier, pixels))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_does_not_depend_on_what_the_caller_has_switched_on():
+    torch.manual_seed(0)
+    first = classifiers.build_network("small_cnn", 4, width=4, size=8)
+    second = copy.deepcopy(first)
+    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    recipe = SupervisedSettings(epochs=1, batch_size=8)
+    train_supervised(first, images, torch.arange(16) % 4, recipe, "cpu")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        train_supervised(second, images, torch.arange(16) % 4, recipe, torch.device("cpu"))
+    assert first.sha256() == second.sha256()

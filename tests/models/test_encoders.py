@@ -182,7 +182,7 @@ def test_a_size_that_does_not_fit_is_told(make, found):
     with pytest.raises(UserError) as caught:
         make()
     assert f"The encoder fails on images of {found}" in str(caught.value)
-    assert str(caught.value).endswith("; does it take images of this size?")
+    assert str(caught.value).endswith("; does it take images of this size, and batches of this many?")
 
 
 def test_a_head_that_pools_keeps_all_but_its_last_layer():
@@ -300,10 +300,9 @@ def _without(weights, name):
         (lambda w: w | {"neck.weight": torch.ones(2)}, "(unknown neck.weight)"),
         (lambda w: w | {"conv1.weight": torch.ones(5, 3, 3, 3)}, "(wrong shape in conv1.weight)"),
         (lambda w: _without(w, "bn1.bias") | {"bn1.beta": torch.ones(4)}, "(missing bn1.bias; unknown bn1.beta)"),
-        (lambda w: {f"module.{name}": value for name, value in w.items()}, "more; unknown module.conv1.weight and"),
         (lambda w: {}, "(missing conv1.weight and 99 more)"),
     ],
-    ids=["missing", "two-missing", "unknown", "shape", "renamed", "prefix", "empty"],
+    ids=["missing", "two-missing", "unknown", "shape", "renamed", "empty"],
 )
 def test_weights_that_do_not_fit_are_told_and_change_nothing(tiny, change, told):
     before = tiny.sha256()
@@ -376,6 +375,60 @@ def test_a_neck_beside_a_backbone_is_no_head(tiny):
     weights = {f"backbone.{name}": value for name, value in tiny.backbone.state_dict().items()}
     with pytest.raises(UserError, match=r"\(unknown neck\.weight\)"):
         load_weights(tiny, weights | {"neck.weight": torch.ones(1)}, "here")
+
+
+def _behind(prefix, weights):
+    return {prefix + name: value for name, value in weights.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: _behind("encoder.", w) | _heads("encoder.fc.0.weight", "predictor.0.weight", "queue"),
+        lambda w: _behind("model.backbone.", w) | _heads("model.projection_head.0.weight", "model.neck.bias"),
+        lambda w: _behind("f.", {name: value for name, value in w.items() if not name.endswith("num_batches_tracked")}),
+        lambda w: _behind("a.", w) | {f"b.{name}": torch.ones(3) for name in w},
+    ],
+    ids=["encoder", "inner backbone", "without counters", "another of other shapes"],
+)
+def test_one_prefix_of_any_kind_is_found(tiny, pictures, change):
+    other = build_encoder("resnet18", 4).eval()
+    load_weights(other, change(tiny.backbone.state_dict()), "here")
+    assert torch.equal(encode(other, pictures), encode(tiny, pictures))
+
+
+def test_an_encoder_in_another_module_brings_its_normalisation(tiny):
+    other = build_encoder("resnet18", 4, mean=0, std=1)
+    load_weights(other, nn.Sequential(tiny, nn.Linear(32, 10)).state_dict(), "here")
+    assert other.sha256() == tiny.sha256()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda w: _behind("encoder_q.", w) | _behind("encoder_k.", w),
+            "here hold encoder_k, encoder_q, and each fits this encoder; choose one as you convert them: "
+            "python -m sslauth_utils.models.convert FILE.pth FILE.safetensors --key encoder_q",
+        ),
+        (lambda w: _behind("backbone.", w) | _behind("ema.", w), "here hold backbone, ema, and each"),
+        (lambda w: w | _behind("ema.", w), "(unknown ema.conv1.weight and 119 more)"),
+        (lambda w: _behind("net.", w) | _heads("net.neck.bias"), "here behind net. do not fit this encoder (unk"),
+        (lambda w: _behind("net.", _without(w, "bn1.bias")), "(missing conv1.weight and 99 more; unknown net."),
+    ],
+    ids=["two", "backbone and another", "as it stands and another", "more behind it", "less behind it"],
+)
+def test_prefixes_that_do_not_settle_it_are_told_and_change_nothing(tiny, change, told):
+    before = tiny.sha256()
+    with pytest.raises(UserError) as caught:
+        load_weights(tiny, change(tiny.backbone.state_dict()), "here")
+    assert told in str(caught.value) and tiny.sha256() == before
+
+
+def test_a_deeper_network_behind_a_prefix_is_another(tiny):
+    deeper = build_encoder("resnet34", 4).backbone.state_dict()
+    with pytest.raises(UserError, match=r"here behind encoder\. do not fit this encoder \(unknown layer1\.2\."):
+        load_weights(tiny, _behind("encoder.", deeper), "here")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

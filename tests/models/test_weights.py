@@ -2,6 +2,7 @@
 
 import functools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,7 +35,8 @@ def test_committed_encoders_have_the_hash_that_was_written_with_them(name):
 )
 def test_an_ordinary_module_has_the_hash_of_its_state_dict(module):
     module = module()
-    assert sha256_weights(module) == sha256_tensors(module.state_dict())
+    buffers = {name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()}
+    assert sha256_weights(module) == sha256_tensors({**module.state_dict(), **buffers})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,11 @@ def test_a_part_that_is_called_module_counts():
     assert sha256_weights(Holder("module")) != sha256_weights(Holder("part"))
 
 
+class Holding:
+    def __init__(self, layer):
+        self.layer = layer
+
+
 class Out(nn.Module):
     """Computes with weights that it keeps as `keep` says, beside a registered layer."""
 
@@ -83,6 +90,12 @@ WAYS_OUT = {
     "nested": lambda layer: {"a": ({"b": [layer]},)},
     "parameters": lambda layer: [layer.weight],
     "leaf": lambda layer: {"w": layer.weight.detach().clone().requires_grad_()},
+    "plain tensor": lambda layer: layer.weight.detach().clone(),
+    "plain tensors": lambda layer: [layer.weight.detach().clone()],
+    "array": lambda layer: layer.weight.detach().numpy().copy(),
+    "namespace": lambda layer: SimpleNamespace(weight=layer.weight.detach().clone()),
+    "object": lambda layer: Holding(layer),
+    "default": lambda layer: lambda x, layer=layer: layer(x),
     "closure": lambda layer: lambda x: layer(x),
     "method": lambda layer: layer.forward,
     "partial": lambda layer: functools.partial(layer.forward),
@@ -99,9 +112,59 @@ def test_parameters_outside_the_state_dict_leave_no_hash(way):
         assert known_sha256(module) is None
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_weights_in_hooks_globals_classes_and_script_leave_no_hash():
+    layer = nn.Linear(3, 3)
+    hooked = Out(lambda _: None)
+    hooked.known.register_forward_hook(lambda module, given, out: layer(out))
+
+    class InClass(Out):
+        weight = torch.ones(3)
+
+    class Elsewhere(Out):
+        def forward(self, x):
+            return layer(super().forward(x))
+
+    script = torch.jit.trace(Out(lambda _: None), torch.rand(1, 3, 4, 4))
+    assert known_sha256(script) is not None
+    for module in (hooked, InClass(lambda _: None), Elsewhere(lambda _: None)):
+        with pytest.raises(UserError, match="weights outside its state dict"):
+            sha256_weights(module)
+        assert known_sha256(nn.Sequential(module)) is None
+
+
+def test_what_a_hook_has_caught_is_no_weight():
+    caught, module = [torch.ones(3)], Out(lambda _: None)
+    module.known.register_forward_hook(lambda module, given, out: caught.append(out))
+    assert sha256_weights(module) == sha256_tensors(module.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_constants_of_script_leave_no_hash():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.known, self.kept = nn.Linear(3, 3), torch.ones(3)
+
+        def forward(self, x):
+            return self.known(x) * self.kept
+
+    assert known_sha256(torch.jit.trace(Constant(), torch.rand(2, 3))) is None
+
+
+def test_floats_kept_out_of_the_state_count():
+    def module(value):
+        made = nn.Flatten()
+        made.register_parameter("scale", nn.Parameter(torch.ones(1)))
+        made.register_buffer("kept", torch.full((2,), value), persistent=False)
+        return made
+
+    assert sha256_weights(module(1.0)) == sha256_weights(module(1.0)) != sha256_weights(module(2.0))
+
+
 def test_parameters_kept_twice_are_no_matter():
     module = Out(lambda layer: None)
-    module.kept = [module.known, module.known.weight, lambda x: module(x), nn.ReLU(), torch.ones(2)]
+    module.kept = [module.known, module.known.weight, lambda x: module(x), nn.ReLU(), torch.ones(2, dtype=int)]
     assert sha256_weights(module) == sha256_tensors(module.state_dict())
 
 

@@ -274,6 +274,14 @@ def test_a_tolerance_is_at_most(wrong, passes):
         (torch.zeros(4, 7), 0.0, "logits of 7 classes, the signature 5"),
         (torch.full((4,), 5), 0.0, "whole numbers from 0 to 4"),
         (torch.full((4,), 0.5), 0.0, "whole numbers from 0 to 4"),
+        ([0.0] * 4, 0.0, "whole numbers from 0 to 4"),
+        (torch.ones(4, dtype=torch.bool), 0.0, "whole numbers from 0 to 4"),
+        (torch.full((4, 5), float("nan")), 0.0, "NaN or infinite"),
+        ([[0.0, 1.0, float("inf"), 0.0, 0.0]] * 4, 0.0, "NaN or infinite"),
+        ([[0.0], [0.0, 1.0]], 0.0, "lists of real numbers"),
+        (torch.zeros(4, 5, dtype=torch.complex64), 0.0, "real numbers, which this Tensor is not"),
+        ("0 0 0 0", 0.0, "lists of real numbers, which this str is not"),
+        (None, 0.0, "lists of real numbers, which this NoneType is not"),
         (torch.zeros(4, dtype=torch.int64), 1.2, "eps_a must be a number"),
         (torch.zeros(4, dtype=torch.int64), -0.1, "eps_a must be a number"),
         (torch.zeros(4, dtype=torch.int64), float("nan"), "eps_a must be a number"),
@@ -283,6 +291,26 @@ def test_a_tolerance_is_at_most(wrong, passes):
 def test_bad_answers_are_one_sentence(signature, answer, tolerance, sentence):
     with pytest.raises(UserError, match=sentence):
         authenticate(signature, answer, tolerance)
+
+
+def test_answers_may_be_arrays_or_lists(classifier, keys, signature):
+    protected, _ = protect(classifier, keys)
+    for send in (torch.Tensor.numpy, torch.Tensor.tolist):
+        for answer in (logits(protected, signature.keys), labels_of(protected, signature.keys)):
+            assert authenticate(signature, send(answer)).accepted
+    assert authenticate(signature, signature.labels.to(torch.uint8)).accepted
+
+
+def test_a_model_that_looks_at_the_batch_cannot_be_enrolled(classifier):
+    class Centred(nn.Module):
+        def forward(self, images):
+            answers = classifier(images)
+            return answers - answers.mean(dim=0)
+
+    with pytest.raises(UserError, match="depend on the batch"):
+        enrol(Centred(), some_images(40))
+    with pytest.raises(UserError, match="depend on the batch"):
+        make_keys(Centred(), some_images(40), torch.zeros(40, dtype=torch.int64), some_images(4), KeySettings())
 
 
 def test_a_model_that_answers_at_random_cannot_be_enrolled(keys):

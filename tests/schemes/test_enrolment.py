@@ -3,13 +3,16 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.encoders import build_encoder, wrap
+from sslauth_utils.models.features import encode
 from sslauth_utils.schemes.enrolment import enrol
+from sslauth_utils.schemes.record import Record
 from sslauth_utils.schemes.verification import respond, verify
 
 
@@ -206,3 +209,107 @@ def test_an_untrained_encoder_is_no_constant(keys):
     for seed in range(3):
         torch.manual_seed(seed)
         assert len(enrol(build_encoder("resnet18", 1), keys, ()).features) == 8
+
+
+class _Noisy(nn.Module):
+    """Random by half a per cent: the cosine hardly shows it."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        features = self.network(x)
+        return features + 0.0005 * features.norm(dim=1, keepdim=True) * torch.randn_like(features)
+
+
+def test_noise_that_only_a_generator_shows_is_told(encoder, keys):
+    torch.manual_seed(0)
+    assert enrol(_Noisy(encoder), keys, (), tau=0.99998)
+    with pytest.raises(UserError, match="fails its own record"):
+        enrol(_Noisy(encoder), keys, ("min",), tau=0.99998, size=16, depth=8, steps=40)
+
+
+def test_features_that_one_vector_could_stand_for_are_told(encoder, keys):
+    class NearlyConstant(nn.Module):
+        def forward(self, x):
+            return 1 + 1e-3 * encoder(x)
+
+    with pytest.warns(UserWarning, match="one vector sent for all"):
+        enrol(NearlyConstant(), keys, ("min",), size=16, depth=8, steps=2)
+
+
+class _Counting(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.network(x)
+
+
+class _MadeFromTheFirstImages(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.scale = network, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        features = self.network(x)
+        if self.scale == 0:
+            self.scale.data = 1 / features.std().reshape(1)
+        return self.scale * features
+
+
+@pytest.mark.parametrize("around", [_Counting, _MadeFromTheFirstImages])
+def test_an_encoder_that_changes_itself_is_told_and_put_back(encoder, keys, around):
+    changing = around(encoder)
+    before = {name: value.clone() for name, value in changing.state_dict().items()}
+    wrapped = wrap(changing)
+    assert all(torch.equal(value, before[name]) for name, value in changing.state_dict().items())
+    with pytest.raises(UserError, match=r"changes its own .* when it runs, even in eval mode"):
+        enrol(wrapped, keys, ())
+    assert all(torch.equal(value, before[name]) for name, value in changing.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": -1}, {"steps": 2.0}, {"size": 16.0}, {"size": 0}, {"size": 24}, {"depth": 0}, {"seed": True},
+        {"seed": None}, {"learning_rate": 0}, {"learning_rate": float("nan")}, {"objectives": ("least",)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_out_of_range_are_told_before_anything_runs(encoder, keys, settings):
+    history = []
+    with pytest.raises(UserError, match="generator"):
+        enrol(
+            encoder, keys, **{"objectives": ("min",), "size": 16, "depth": 4, "steps": 2, **settings}, history=history
+        )
+    assert not history
+
+
+def test_numpys_numbers_and_one_objective_will_do(encoder, keys, tmp_path):
+    kinds = {name: np.int64(value) for name, value in {"size": 16, "depth": 4, "steps": 2, "seed": 3}.items()}
+    record = enrol(encoder, keys, "min", tau=np.float32(0.99), **kinds)
+    record.save(tmp_path / "record")
+    assert list(Record.load(tmp_path / "record").generators) == ["min"]
+
+
+def test_features_in_one_buffer_are_not_mixed_up(encoder):
+    class OneBuffer(nn.Module):
+        def forward(self, x):
+            buffer[: len(x)] = encoder(x)
+            return buffer[: len(x)]
+
+    buffer = torch.zeros(7, 32)
+    images = torch.randint(0, 256, (21, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encode(OneBuffer(), images, 7), encode(encoder, images, 7))
+
+
+def test_autocast_around_enrolment_changes_nothing(encoder, keys):
+    settings = {"objectives": ("min",), "size": 16, "depth": 4, "steps": 3}
+    with torch.autocast("cpu", torch.bfloat16):
+        within = enrol(encoder, keys, **settings)
+    assert within.digest() == enrol(encoder, keys, **settings).digest()

@@ -266,3 +266,87 @@ def test_settings_out_of_range_are_told(values, message):
 def test_probabilities_are_told_before_anything_is_made(classifier):
     with pytest.raises(UserError, match="probabilities where logits are needed"):
         sp.make_pairs(nn.Sequential(classifier, nn.Softmax(dim=1)), KEY, 8, SMALL)
+
+
+class Changed(nn.Module):
+    """A classifier with something done to its logits."""
+
+    def __init__(self, classifier, change):
+        super().__init__()
+        self.classifier, self.change = classifier, change
+
+    def forward(self, x):
+        return self.change(self.classifier(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: nn.functional.dropout(x, 0.1), "when asked again"),
+        (lambda x: x + 1e-3 * torch.randn_like(x), "when asked again"),
+        (lambda x: x - x.mean(dim=0), "depend on the batch"),
+    ],
+)
+def test_a_classifier_that_does_not_repeat_its_answers_gets_no_pairs(classifier, change, message):
+    made = sp.make_pairs(classifier, KEY, 8, SMALL)[1e-2]
+    with pytest.raises(UserError, match=message):
+        sp.make_pairs(Changed(classifier, change), KEY, 8, SMALL)
+    with pytest.raises(UserError, match=message):
+        sp.enrol(Changed(classifier, change), KEY, made.before, made.after)
+
+
+def test_answers_may_be_arrays_or_lists_but_not_nan(classifier):
+    pairs = sp.make_pairs(classifier, KEY, 8, SMALL)[1e-3]
+    wanted = pairs.respond(classifier)
+    for send in (torch.Tensor.numpy, torch.Tensor.tolist):
+        found = pairs.margins_of(lambda images, send=send: send(logits(classifier, images)))
+        assert torch.equal(found, wanted) and not pairs.changed(send(found)).any()
+    with pytest.raises(UserError, match="NaN or infinite"):
+        pairs.margins_of(lambda images: logits(classifier, images) * math.nan)
+    for bad in (wanted * math.nan, wanted[:, :1], wanted[:-1].tolist()):
+        with pytest.raises(UserError, match="two finite numbers for each"):
+            pairs.changed(bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_pairs_of_a_classifier_of_another_type_are_float32_and_its_own(classifier, dtype):
+    import copy
+
+    cast = copy.deepcopy(classifier).to(dtype)
+    for pairs in sp.make_pairs(cast, KEY, 8, sp.PairSettings(count=12, iterations=5, steps=(1e-2,), seed=1)).values():
+        assert pairs.before.dtype == torch.float32
+        pairs.confirm(cast)
+
+
+@pytest.mark.parametrize("switch", ["inference", "device", "float64", "autocast"])
+def test_pairs_are_the_same_whatever_the_caller_has_switched_on(classifier, switch):
+    wanted = sp.make_pairs(classifier, KEY, 8, SMALL)[1e-4]
+    contexts = {
+        "inference": torch.inference_mode,
+        "device": lambda: torch.device("meta"),
+        "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    }
+    torch.set_default_dtype(torch.float64 if switch == "float64" else torch.float32)
+    try:
+        with contexts.get(switch, torch.enable_grad)():
+            found = sp.make_pairs(classifier, KEY, 8, SMALL)[1e-4]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found.before, wanted.before) and torch.equal(found.margins, wanted.margins)
+    assert not found.before.is_inference()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_pairs_of_torchscript_are_pairs_of_the_network(classifier):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(54, 4))
+    settings = sp.PairSettings(count=6, iterations=100, learning_rate=0.05, steps=(0.1,))
+    pairs = sp.make_pairs(torch.jit.script(plain), KEY, 8, settings)[0.1]
+    assert not pairs.changed(pairs.respond(plain)).any()
+
+
+def test_stored_images_are_pairs_in_units_of_one(classifier):
+    made = sp.make_pairs(classifier, KEY, 8, sp.PairSettings(count=12, iterations=20, steps=(0.03,), seed=1))[0.03]
+    stored = [(part * 255).round().to(torch.uint8) for part in (made.before, made.after)]
+    found = sp.enrol(classifier, KEY, *stored)
+    assert found.before.max() <= 1 and torch.equal(found.respond(classifier), found.margins)

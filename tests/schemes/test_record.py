@@ -1,6 +1,7 @@
 """The record: on disk bit for bit, refused when changed, and its own side generated once."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -258,3 +259,28 @@ def test_generators_work_on_the_records_device_and_stay_on_the_cpu(encoder, reco
     assert torch.device(record.device).type == "cpu"
     features = respond(encoder, record.challenge())
     assert torch.equal(record.images("min", features), record.images("min", 4 * features))
+
+
+@pytest.mark.parametrize(
+    "change", [{"tau": 99.5}, {"features": torch.rand(8, 32).double()}, {"encoder_sha256": "abc"}], ids=str
+)
+def test_what_could_not_be_loaded_is_not_saved(record, tmp_path, change):
+    path = tmp_path / "record.safetensors"
+    record.save(path)
+    with pytest.raises(UserError, match="cannot be saved, because it could not be read back"):
+        replace(record, **change).save(path)
+    assert Record.load(path).digest() == record.digest()
+
+
+def test_a_name_that_is_no_utf8_is_refused_before_it_is_written(record, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.safetensors"))
+    with pytest.raises(UserError, match="no UTF-8"):
+        record.save(path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_home_is_where_a_wave_stands(record, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    record.save(Path("~/record.safetensors"))
+    assert Record.load(Path("~/record.safetensors")).digest() == record.digest()
+    assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]

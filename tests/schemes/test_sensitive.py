@@ -1,6 +1,7 @@
 """The rivals' losses in slow numpy, and what their samples do; honest changes of a classifier."""
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -209,3 +210,75 @@ def test_the_copy_for_many_gradients_is_the_same_function_and_leaves_the_classif
     torch.testing.assert_close(found, slope, rtol=1e-7, atol=1e-9)
     assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in built.parameters())
     assert all(torch.equal(value, before[name]) for name, value in built.state_dict().items())
+
+
+MAKERS = {
+    "dbi": lambda c, x: sensitive.dbi(c, x, 2),
+    "aid": lambda c, x: sensitive.aid(c, x, 2),
+    "variance": lambda c, x: sensitive.pure_variance(c, sp.keyed_layer(sp.user_key("a"), 5), x, 2),
+    "sensitive": lambda c, x: sensitive.sensitive_samples(c, x, 2),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_maker_gives_the_same_whatever_the_caller_has_switched_on(classifier, images, maker):
+    wanted = MAKERS[maker](classifier, images)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = MAKERS[maker](classifier, images + 0)
+    assert torch.equal(found, wanted)
+    with torch.device("meta"):
+        assert torch.equal(MAKERS[maker](classifier, images), wanted)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(MAKERS[maker](classifier, images), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_two_threads_may_make_samples_with_one_classifier(classifier, images):
+    parts, made = (images[:2], images[2:]), {}
+    wanted = [sensitive.aid(classifier, part, 8) for part in parts]
+
+    def make(number):
+        made[number] = sensitive.aid(classifier, parts[number], 8)
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(made[number], wanted[number]) for number in range(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_classifier_of_another_type_gets_float32_samples(classifier, images, maker, dtype):
+    cast = copy.deepcopy(classifier).to(dtype)
+    found = MAKERS[maker](cast, images)
+    assert found.dtype == torch.float32 and found.min() >= 0 and found.max() <= 1
+
+
+class Noisy(nn.Module):
+    def __init__(self, classifier):
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x):
+        answers = self.classifier(x)
+        return answers + 1e-2 * torch.randn_like(answers)
+
+
+@pytest.mark.parametrize("maker", [*MAKERS, "enrol"])
+def test_a_random_classifier_gets_no_samples(classifier, images, maker):
+    ask = {**MAKERS, "enrol": sensitive.Singles.enrol}[maker]
+    with pytest.raises(UserError, match="when asked again"):
+        ask(Noisy(classifier), images)
+
+
+def test_labels_of_singles_may_come_as_arrays_or_lists_but_not_as_nan(classifier, images):
+    singles = sensitive.Singles.enrol(classifier, images)
+    for send in (torch.Tensor.numpy, torch.Tensor.tolist):
+        assert not singles.changed(lambda x, send=send: send(logits(classifier, x))).any()
+    for bad in (lambda x: logits(classifier, x) * float("nan"), lambda x: logits(classifier, x[:2]), lambda x: ["a"]):
+        with pytest.raises(UserError):
+            singles.changed(bad)

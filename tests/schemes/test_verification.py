@@ -65,3 +65,45 @@ def test_encoder_keeps_its_mode(encoder, record):
     assert encoder.training
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     encoder.eval()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_any_positive_scale_passes(encoder, record, scale):
+    response = respond(encoder, record.challenge())
+    assert verify(record, response * scale).passed
+    assert verify(record, response.double() * scale**8).passed
+
+
+@pytest.mark.parametrize("send", [torch.Tensor.numpy, torch.Tensor.tolist, lambda x: x.numpy().astype(">f4")])
+def test_a_response_as_files_hold_it(encoder, record, send):
+    response = respond(encoder, record.challenge(), decimals=2)
+    assert verify(record, send(response)).rows() == verify(record, response).rows()
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda x: torch.complex(x, x), torch.Tensor.to_sparse, lambda x: x.to("meta"), lambda x: "features",
+        lambda x: [[1.0], [1.0, 2.0]], lambda x: [["a"] * x.shape[1]] * len(x), lambda x: None,
+    ],
+    ids=["complex", "sparse", "meta", "text", "ragged", "words", "nothing"],
+)  # fmt: skip
+def test_a_response_that_is_no_table_of_real_numbers(encoder, record, send):
+    with pytest.raises(UserError, match="The response"):
+        verify(record, send(respond(encoder, record.challenge())))
+
+
+def test_a_hash_counts_as_tools_write_it(encoder, record):
+    response, known = respond(encoder, record.challenge()), encoder.sha256()
+    for given in (known.upper(), known + "\n", f"sha256:{known}"):
+        assert verify(record, response, suspect_sha256=given).weights_equal
+    assert verify(record, response, suspect_sha256=known[::-1]).weights_equal is False
+    for given in ("", known[:12], known.encode(), encoder.sha256):
+        with pytest.raises(UserError, match="must be 64 hexadecimal digits"):
+            verify(record, response, suspect_sha256=given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_keys_in_sixteen_bits_are_the_keys(encoder, record, dtype):
+    keys = record.challenge()
+    assert torch.equal(respond(encoder, keys.to(dtype) / 255), respond(encoder, keys))
