@@ -262,7 +262,9 @@ def test_generators_work_on_the_records_device_and_stay_on_the_cpu(encoder, reco
 
 
 @pytest.mark.parametrize(
-    "change", [{"tau": 99.5}, {"features": torch.rand(8, 32).double()}, {"encoder_sha256": "abc"}], ids=str
+    "change",
+    [{"tau": 99.5}, {"features": torch.ones(8, 32, dtype=torch.float64)}, {"encoder_sha256": "abc"}],
+    ids=["tau", "features", "hash"],
 )
 def test_what_could_not_be_loaded_is_not_saved(record, tmp_path, change):
     path = tmp_path / "record.safetensors"
