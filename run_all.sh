@@ -3,5 +3,7 @@
 # ./run_all.sh --help tells the options.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # "sh run_all.sh"
 set -euo pipefail
-. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.ci/python.sh" # also through a link
+here="${BASH_SOURCE[0]}"
+[ ! -L "$here" ] || here="$(readlink -f -- "$here")"
+. "$(dirname -- "$here")/.ci/python.sh"
 exec "$python" -Es -m sslauth_utils.engine.front "$@"

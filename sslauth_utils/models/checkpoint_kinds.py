@@ -77,7 +77,7 @@ def _told_by_zip(source: Path) -> str | None:
     try:
         with zipfile.ZipFile(source) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+    except (zipfile.BadZipFile, RuntimeError, ValueError, struct.error):
         return "a zip, as torch.save writes it, that is cut off or damaged; get it again, to its end"
     top = names[0].split("/")[0] if names else ""
     if f"{top}/constants.pkl" in names:

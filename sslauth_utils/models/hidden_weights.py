@@ -58,7 +58,7 @@ def _storage(tensor: Tensor) -> tuple[str, int] | int:
     """The memory of a tensor, so that a view of a known one is known."""
     try:
         return "memory", tensor.untyped_storage().data_ptr()
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return id(tensor)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.checks import check_number, check_whole, is_whole
 from sslauth_utils.base.device import autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.schemes.similarity import ssim
@@ -165,9 +165,8 @@ def check_settings(size: int, depth: int, seed: int, steps: int = 0, learning_ra
         UserError: a size that is not 4, 8, 16, ..., a depth below 1, a seed that PyTorch does not take, steps below 0,
             or a learning rate that is not above 0.
     """
-    check_whole("The generator's size, in pixels,", size, 4)
-    if size & (size - 1):
-        raise UserError(f"A PGAN generator makes images of side 4, 8, 16, 32, ..., not {size}.")
+    if not is_whole(size) or size < 4 or size & (size - 1):
+        raise UserError(f"A PGAN generator makes images of side 4, 8, 16, 32, ..., not {size!r}.")
     check_whole("The generator's depth", depth, 1)
     check_whole("The generator's seed", seed, *SEEDS)
     check_whole("The generator's training steps", steps, 0)

@@ -12,7 +12,7 @@ _MOST = 20
 
 def _checked(decimals: int) -> int:
     if not isinstance(decimals, int | np.integer) or isinstance(decimals, bool) or not 0 <= decimals <= _MOST:
-        raise UserError(f"Decimal places are a whole number from 0 to {_MOST}, not {decimals!r}.")
+        raise UserError(f"Decimal places are a whole number from 0 on, at most {_MOST}, not {decimals!r}.")
     return int(decimals)
 
 

@@ -147,7 +147,7 @@ EDITS = {
     "how an image is drawn": ("images/shapes.py", "import numpy as np\n", "import numpy as np\n\nNEW = 1\n",
                               EVERYTHING, f"{FROM_ENCODERS} keys shadow {OF_CLASSIFIERS}"),
     "a report's table": ("schemes/report.py", '"worst key %"', '"lowest key %"', VERIFYING, ""),
-    "a backdoor": ("attacks/backdoor.py", "import copy\n", "import copy\n\nNEW = 1\n", "06 07 09 10 11 12 13 14 15 90",
+    "a backdoor": ("attacks/backdoor.py", "import math\n", "import math\n\nNEW = 1\n", "06 07 09 10 11 12 13 14 15 90",
                    "backdoors"),
     "sample pairs": ("schemes/pairs.py", "import hashlib\n", "import hashlib\n\nNEW = 1\n", "20 21 22 23 24 90",
                      "signatures"),
@@ -184,7 +184,7 @@ def test_a_type_hint_and_its_import_cost_nothing(study):
     )  # fmt: skip
     assert study.again() == VERIFYING, "a new function counts, so that the hints alone are seen below"
     study.restore()
-    study.edit("sslauth_utils/models/features.py", ("from torch import Tensor, nn\n", "from torch import Tensor\n"),
+    study.edit("sslauth_utils/models/features.py",
                ("def encode(encoder: nn.Module, images", "def encode(encoder: Encoder, images"),
                ("from sslauth_utils.base.device", "from sslauth_utils.models.encoders import Encoder\n"
                                                   "from sslauth_utils.base.device"))  # fmt: skip
