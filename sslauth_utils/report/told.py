@@ -13,6 +13,7 @@ import pandas as pd
 from sslauth_utils.claims.cuts import read_stated
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
+from sslauth_utils.claims.near import ROUNDING, verdicts
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from sslauth_utils.claims.verifications import NOTEBOOKS, honest, verifications
 from sslauth_utils.report.answers import NEAR
@@ -28,6 +29,15 @@ MODELS = {
     "mnist_lenet5": "LeNet-5 of MNIST",
     "cifar10_resnet20": "ResNet-20 of CIFAR-10",
     "cifar10_vgg16": "VGG-16 of CIFAR-10",
+}
+ENCODERS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
+TARGETS = {"stl10": "STL-10", "gtsrb": "GTSRB", "svhn": "SVHN"}
+#: of 15_near_tolerance, in words
+SMALL_TAMPERS = {
+    "pruned": ["pruning"],
+    "noise on the weights": ["weight noise 0", "weight noise 1"],
+    "part of the way to the backdoor": ["part of the backdoor"],
+    "part of the way to the disguised backdoor": ["part of the disguise"],
 }
 CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
 
@@ -338,24 +348,56 @@ def depth_lowers(trained: list[SimpleNamespace]) -> bool:
 
 
 def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
-    """Seed 0 with this run's generators and with longer trained ones: a table's lines, and verdicts that moved."""
-    lines = []
-    for scenario, name in (("cifar10", "CIFAR-10"), ("imagenet", "ImageNet")):
-        pruning = {"tamper": "pruning", "strength": 0.1}
+    """Seed 0 with this run's generators and with longer trained ones: a table's lines, and verdicts that moved.
+
+    `of` has the keys of a disguised encoder that pass Trans, by encoder and target.
+    """
+    lines, of = [], {}
+    disguises = longer.rows("07_imitation")
+    for scenario, name in ENCODERS.items():
         rounding = {"tamper": "rounding", "strength": 2}
-        for keys, change, notebook, where in (
-            ("OOD", "pruned by 10 %", "05_pruning", pruning),
+        changes = [
+            ("OOD", "pruned by 10 %", "05_pruning", {"tamper": "pruning", "strength": 0.1}),
             ("OOD", "two decimals, honest", "08_precision_loss", rounding | {"keys": "ood"}),
             ("ID", "two decimals, honest", "08_precision_loss", rounding | {"keys": "id"}),
-        ):
+        ]
+        for target, shown in TARGETS.items():
+            where = {"tamper": f"disguised {target}", "strength": 10, "keys": "ood"}
+            if len(select(disguises, where | {"scenario": scenario})):
+                changes.append(("OOD", f"disguised for {shown}", "07_imitation", where))
+        for keys, change, notebook, where in changes:
             mine = where | {"scenario": scenario, "seed": 0}
             kappa = [one.measure("kappa", notebook, mine | {"scheme": BOTH}) for one in (run, longer)]
             passed = [one.measure("auth_success", notebook, mine | {"scheme": "Trans"}) for one in (run, longer)]
             lines.append((f"{name}, {keys}", change, *kappa, *passed))
+            if notebook == "07_imitation":
+                of[name, where["tamper"].removeprefix("disguised ")] = passed
     before, after = run.met(0), longer.met()
     after = {name: met for name, met in after.items() if name in before}
     casts = {"scheme": "Trans", "kind": "cast", "seed": 0}
     return SimpleNamespace(
-        lines=lines, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
+        lines=lines, of=of, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
         casts=[one.measure("passing", "03_verify_intact", casts) for one in (run, longer)],
+    )  # fmt: skip
+
+
+def near(run: ReferenceRun) -> SimpleNamespace:
+    """Tampers as small as the tolerance: a table's lines, and where DCmp, as strict, and Trans decide otherwise.
+
+    A line has the encoder, the tamper, and the 1 - cos from which on Trans rejects a key over that of honest rounding.
+    """
+    rows = run.rows("15_near_tolerance")
+    lines = [
+        (name, words, run.measure(
+            "rejected_from_ratio", "15_near_tolerance", {"scenario": scenario, "tamper": [ROUNDING, *tampers]}
+        ))
+        for scenario, name in ENCODERS.items()
+        for words, tampers in SMALL_TAMPERS.items()
+    ]  # fmt: skip
+    table = verdicts(rows, run.tau)
+    table = table[table["tamper"] != ROUNDING]
+    apart = table[table["dcmp"] != table["trans"]]
+    return SimpleNamespace(
+        lines=lines, tampers=len(table), close=int(table["near"].sum()), apart=len(apart),
+        only_dcmp=int((~apart["dcmp"]).sum()), only_trans=int((~apart["trans"]).sum()), far=int((~apart["near"]).sum()),
     )  # fmt: skip
