@@ -1,6 +1,7 @@
 """Where things lie. Every path of the suite is built from here."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
@@ -61,10 +62,7 @@ def is_folder(path: Path) -> bool:
     Raises:
         UserError: that cannot be seen: a folder on the way may not be entered, or the name is too long.
     """
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise UserError(f"Cannot look at {path} ({error.strerror}); see to the path and its permissions.") from error
+    return _look(path, Path.is_dir)
 
 
 def is_file(path: Path) -> bool:
@@ -73,8 +71,12 @@ def is_file(path: Path) -> bool:
     Raises:
         UserError: as `is_folder`.
     """
+    return _look(path, Path.is_file)
+
+
+def _look(path: Path, asked: Callable[[Path], bool]) -> bool:
     try:
-        return path.is_file()
+        return asked(path)
     except OSError as error:
         raise UserError(f"Cannot look at {path} ({error.strerror}); see to the path and its permissions.") from error
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +16,8 @@ from sslauth_utils.base.checks import check_choice, check_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models import encoders
-from sslauth_utils.models.encoders import NO_MEAN, NO_STD, Encoder, load_weights, pixel_stats
-from sslauth_utils.models.features import as_pixels, eval_mode, failures_told, where_it_computes
+from sslauth_utils.models.encoders import NO_MEAN, NO_STD, Encoder, load_weights, pixel_stats, take_types
+from sslauth_utils.models.features import as_pixels, as_tensor, eval_mode, failures_told, where_it_computes
 from sslauth_utils.models.networks import RESNETS, VGG16, LeNet5, ResNetClassifier, SmallCNN
 from sslauth_utils.models.resnet import STEMS
 
@@ -148,10 +147,7 @@ def load_classifier(path: Path) -> Classifier:
             raise UserError(f"{path} does not say which classifier the weights are of.")
     except TypeError as error:
         raise UserError(f"{path} describes a classifier that this version does not know ({error}).") from error
-    for name, own in classifier.state_dict(keep_vars=True).items():
-        stored = weights.get(name)
-        if stored is not None and isinstance(own, Tensor) and own.is_floating_point() and stored.is_floating_point():
-            own.data = own.data.to(stored.dtype)
+    take_types(classifier, weights)
     load_weights(classifier, weights, str(path))
     return classifier.eval()
 
@@ -218,18 +214,14 @@ def as_answer(given: Any) -> Tensor:
         UserError: it is no table of numbers.
     """
     try:
-        answer = given if isinstance(given, Tensor) else torch.from_numpy(_native(np.asarray(given)))
-        if not answer.is_complex():
-            return answer.detach().cpu()
+        answer = as_tensor(given)
+        if not answer.is_complex() and not answer.is_meta:
+            return answer
     except (TypeError, ValueError):
         pass
     raise UserError(
         f"An answer must be a tensor, a numpy array or lists of real numbers, which this {type(given).__name__} is not."
     )
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def as_scores(given: Any, count: int) -> Tensor:

@@ -6,7 +6,7 @@ with a width factor; `wrap` takes any module, `library_encoder` any torchvision 
 timm model, `load_encoder` a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,14 @@ def _misfits(own: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, list[
     }
 
 
+def take_types(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give the floats of `model` the types that `weights`, of the same names, have."""
+    for name, own in model.state_dict(keep_vars=True).items():
+        stored = weights.get(name)
+        if stored is not None and isinstance(own, Tensor) and own.is_floating_point() and stored.is_floating_point():
+            own.data = own.data.to(stored.dtype)
+
+
 def save_encoder(encoder: Encoder, path: Path, **facts: Any) -> None:
     """Write weights to `path` (.safetensors), with config, facts and their hash in its header (`tensors.describe`).
 
@@ -332,10 +340,7 @@ def load_encoder(path: Path) -> Encoder:
             raise UserError(f"{path} does not say which architecture the weights are of.")
     except TypeError as error:
         raise UserError(f"{path} describes an encoder that this version does not know ({error}).") from error
-    for name, own in encoder.state_dict(keep_vars=True).items():
-        stored = weights.get(name)
-        if stored is not None and isinstance(own, Tensor) and own.is_floating_point() and stored.is_floating_point():
-            own.data = own.data.to(stored.dtype)
+    take_types(encoder, weights)
     load_weights(encoder, weights, str(path))
     try:
         encoder.load_state_dict(weights)

@@ -69,8 +69,7 @@ def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
     """
     if isinstance(images, np.ndarray):
         try:
-            native = np.array(images, dtype=images.dtype.newbyteorder("="), order="C")
-            images = torch.from_numpy(native)
+            images = as_tensor(images)
         except TypeError as error:
             raise UserError(f"{what} must be of type uint8 or float, not {images.dtype}.") from error
     if not isinstance(images, Tensor):
@@ -236,19 +235,25 @@ def as_features(given: object, whose: str) -> Tensor:
     Raises:
         UserError: they are not numbers in rows of one length.
     """
-    if isinstance(given, Tensor):
-        return given if given.is_meta else given.detach().cpu()
     try:
-        return (
-            torch.from_numpy(np.array(given, dtype=np.float64))
-            if isinstance(given, list | tuple)
-            else (torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C")))
-        )
-    except (TypeError, ValueError, AttributeError) as error:
+        return as_tensor(given)
+    except (TypeError, ValueError) as error:
         raise UserError(
             f"{whose} is a {type(given).__name__} that is no table of numbers ({str(error).splitlines()[0]}); send a "
             "tensor, a numpy array or a list of lists, one row an image."
         ) from error
+
+
+def as_tensor(given: object) -> Tensor:
+    """A tensor, a numpy array of any byte order, or nested lists, as a tensor on the CPU; arrays are copied.
+
+    Raises:
+        TypeError, ValueError: they are no numbers, or the lists are not of one length.
+    """
+    if isinstance(given, Tensor):
+        return given.detach() if given.is_meta else given.detach().cpu()
+    array = np.asarray(given)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 def normalise(features: Tensor) -> Tensor:
