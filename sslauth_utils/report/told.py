@@ -395,9 +395,11 @@ def near(run: ReferenceRun) -> SimpleNamespace:
         for words, tampers in SMALL_TAMPERS.items()
     ]  # fmt: skip
     table = verdicts(rows, run.tau)
-    table = table[table["tamper"] != ROUNDING]
-    apart = table[table["dcmp"] != table["trans"]]
+    differ, is_honest = table["dcmp"] != table["trans"], table["tamper"] == ROUNDING
+    tampers, apart = table[~is_honest], table[differ & ~is_honest]
     return SimpleNamespace(
-        lines=lines, tampers=len(table), close=int(table["near"].sum()), apart=len(apart),
-        only_dcmp=int((~apart["dcmp"]).sum()), only_trans=int((~apart["trans"]).sum()), far=int((~apart["near"]).sum()),
+        lines=lines, models=table.groupby(["scenario", "seed"]).ngroups, tampers=len(tampers),
+        close=int(tampers["near"].sum()), apart=len(apart), far=int((~apart["near"]).sum()),
+        only_dcmp=int((~apart["dcmp"]).sum()), only_trans=int((~apart["trans"]).sum()),
+        roundings=int(is_honest.sum()), honest_apart=int((differ & is_honest).sum()),
     )  # fmt: skip
