@@ -5,7 +5,6 @@ fragile check must not be broken by its own arithmetic.
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.threads import threads
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -31,14 +31,10 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def use_threads() -> int:
-    """Set PyTorch's CPU threads to ``$SSLAUTH_THREADS`` (else half the cores) and return the number.
-
-    The order of float additions depends on the number of threads, so it is
-    fixed for a machine, whatever the number of jobs at once.
-    """
-    threads = int(os.environ.get("SSLAUTH_THREADS") or max(1, (os.cpu_count() or 2) // 2))
-    torch.set_num_threads(threads)
-    return threads
+    """Set PyTorch's CPU threads to the number of `threads`, for all that follows, and return it."""
+    number = threads()
+    torch.set_num_threads(number)
+    return number
 
 
 def fast_bfloat16(device: torch.device) -> bool:

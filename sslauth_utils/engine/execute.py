@@ -27,6 +27,7 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
 from sslauth_utils.base.notebooks import read_notebook
 from sslauth_utils.base.paths import NOTEBOOKS, ROOT
+from sslauth_utils.base.threads import threads
 from sslauth_utils.engine import environment, gpu_slots, graph, plan
 from sslauth_utils.engine.warm import skip_slow_grammar
 from sslauth_utils.study.runs import FINGERPRINT, PEAK, RUN_DIR, USED
@@ -51,21 +52,6 @@ class NotebookFailed(Exception):
     def __init__(self, reason: str, tail: list[str]) -> None:
         super().__init__(reason)
         self.reason, self.tail = reason, tail
-
-
-def threads() -> int:
-    """Threads of one notebook: half of the cores that this process may use, or ``$SSLAUTH_THREADS``.
-
-    Sums are formed in another order with another number of threads, so it is fixed for
-    a machine and does not depend on how many notebooks run at once.
-    """
-    given = os.environ.get("SSLAUTH_THREADS")
-    if given is not None:
-        if not given.isdecimal() or int(given) < 1:
-            raise UserError(f"SSLAUTH_THREADS is {given!r}; set it to a whole number from 1 on, or unset it.")
-        return int(given)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2)
 
 
 def execute(run: graph.Run) -> None:

@@ -17,6 +17,7 @@ from sslauth_utils.base import leash
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
 from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT, user_data
+from sslauth_utils.base.threads import cores, threads
 from sslauth_utils.engine import execute, front, gpu_slots, graph, plan
 from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
@@ -156,7 +157,7 @@ def _check_can_start(options: Namespace, chosen: Sequence[graph.Run]) -> None:
     Raises:
         UserError: the number of threads or SSLAUTH_DATA is not in order, or Snakemake does not take its options.
     """
-    execute.threads()
+    threads()
     user_data()
     if options.snakemake:
         todo = [plan.Pending(run, ("--fresh",)) for run in chosen]
@@ -178,7 +179,7 @@ def remove_results(profile: str) -> None:
 
 def jobs(options: Namespace) -> int:
     """How many notebooks run at once: as asked; else one a GPU; else two, each on half of the cores."""
-    return options.jobs or len(gpu_slots.gpus()) or min(2, os.cpu_count() or 1)
+    return options.jobs or len(gpu_slots.gpus()) or min(2, cores())
 
 
 def snakemake(options: Namespace, todo: Sequence[plan.Pending], expected: Estimate, *more: str) -> list[str]:
@@ -230,7 +231,7 @@ def show_plan(
     if len(unknown) < len(runs):
         about = f"; about {in_words(duration(runs, expected.seconds, jobs(options)))}"
         about += f", {len(unknown)} of unknown length left out" if unknown else ""
-    print(f"At most {jobs(options)} at once, {execute.threads()} threads each{about}.")
+    print(f"At most {jobs(options)} at once, {threads()} threads each{about}.")
     if dry and about:
         several = ", ".join(f"{n}: {in_words(duration(runs, expected.seconds, n))}" for n in (1, 8, 64))
         print(f"By runs at once: {several}.")

@@ -166,19 +166,7 @@ def test_imports_that_cannot_work_are_told(package, code, sentence):
     assert sentence in str(caught.value)
 
 
-# --- threads, GPU slots, leash ------------------------------------------------------------------
-
-
-def test_threads_are_half_of_the_cores_whatever_else_runs(monkeypatch):
-    monkeypatch.delenv("SSLAUTH_THREADS", raising=False)
-    for cores, threads in ((1, 1), (2, 1), (3, 1), (16, 8)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: set(range(cores)), raising=False)
-        assert execute.threads() == threads
-    monkeypatch.setenv("SSLAUTH_THREADS", "5")
-    assert execute.threads() == 5
-    monkeypatch.setenv("SSLAUTH_THREADS", "none")
-    with pytest.raises(UserError, match="set it to a whole number from 1 on"):
-        execute.threads()
+# --- GPU slots, leash ---------------------------------------------------------------------------
 
 
 LISTED = """GPU 0: NVIDIA A100 (UUID: GPU-aaa1)

@@ -494,5 +494,5 @@ def test_a_notebook_on_classifiers_runs_once_for_each_model_and_its_own_seeds(he
 @pytest.mark.parametrize(("gpus", "asked", "jobs"), [(0, None, 2), (1, None, 1), (4, None, 4), (4, 8, 8), (0, 1, 1)])
 def test_how_many_notebooks_run_at_once(monkeypatch, gpus, asked, jobs):
     monkeypatch.setattr(run.gpu_slots, "gpus", lambda: ["GPU-x"] * gpus)
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(run, "cores", lambda: 16)
     assert run.jobs(run.Namespace(jobs=asked)) == jobs
