@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sslauth_utils.base.errors import UserError
+
 SHARE = "SSLAUTH_GPU_SHARE"  # how many jobs may use one GPU at once; 1 if unset
+PATIENCE = 60  # seconds; a driver that has to wake up many GPUs may take some
 
 
 def gpus() -> list[str]:
@@ -24,7 +27,13 @@ def gpus() -> list[str]:
 
     ``nvidia-smi -L`` is asked rather than torch, which takes seconds to import.
     ``CUDA_VISIBLE_DEVICES`` narrows the choice, by number or by UUID.
+
+    Raises:
+        UserError: the driver does not answer.
     """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not visible.strip():
+        return []
     found: list[list[str]] = []  # one list a GPU: itself, or its MIG instances
     for line in _listed():
         identity = re.search(r"UUID: ((GPU|MIG)-[^)\s]+)", line)
@@ -33,7 +42,6 @@ def gpus() -> list[str]:
         elif identity:
             found[-1] = [uuid for uuid in found[-1] if uuid.startswith("MIG")] + [identity[1]]
     devices = [uuid for uuids in found for uuid in uuids]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return devices
     chosen = []
@@ -60,7 +68,13 @@ def _listed() -> list[str]:
     """The lines of ``nvidia-smi -L``; none where there is no driver, or a broken one."""
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"nvidia-smi did not answer in {PATIENCE} seconds; see to the driver, or set CUDA_VISIBLE_DEVICES to "
+            "nothing to compute without a GPU."
+        ) from error
     return listed.stdout.splitlines() if listed.returncode == 0 else []
 
 

@@ -155,9 +155,11 @@ def _check_can_start(options: Namespace, chosen: Sequence[graph.Run]) -> None:
     """See that a run can begin, before what earlier ones left is removed.
 
     Raises:
-        UserError: the number of threads or SSLAUTH_DATA is not in order, or Snakemake does not take its options.
+        UserError: the number of threads or SSLAUTH_DATA is not in order, the GPUs' driver does not answer, or Snakemake
+            does not take its options.
     """
     threads()
+    gpu_slots.gpus()
     user_data()
     if options.snakemake:
         todo = [plan.Pending(run, ("--fresh",)) for run in chosen]

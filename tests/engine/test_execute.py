@@ -209,6 +209,19 @@ def test_a_broken_driver_counts_as_no_gpu(monkeypatch, tmp_path):
     assert gpu_slots.gpus() == []
 
 
+def test_a_driver_that_does_not_answer_is_told_and_can_be_left_alone(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(gpu_slots, "PATIENCE", 0.2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError, match=r"did not answer in 0\.2 seconds.*set CUDA_VISIBLE_DEVICES to nothing"):
+        gpu_slots.gpus()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_slots.gpus() == []
+
+
 def test_jobs_get_a_gpu_each_and_share_only_when_all_are_taken(tmp_path):
     devices = ["GPU-a", "GPU-b"]
     with (
