@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast, plain_tensors
+from sslauth_utils.base.device import as_device, autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
@@ -117,7 +117,7 @@ def backdoor(
             weight without keys, weights that cannot be trained, or a loss that diverges.
     """
     _check(shadow, references, trigger, settings, keys)
-    device = torch.device(device)
+    device = as_device(device)
     clean = training.own_copy(encoder).to(device).eval()
     tampered = training.copy_to_train(clean)
     folded = fold_frozen_batch_norm(tampered)

@@ -11,12 +11,14 @@ from sslauth_utils.attacks.fine_tune_classifier import BATCH_NORM, optimiser_of
 from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import plain_tensors
+from sslauth_utils.base.device import as_device, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout, training_layout
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier, labels
-from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.models.features import as_pixels, where_it_computes
+from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.supervised import check_labelled
 
 
@@ -71,7 +73,7 @@ def badnet(
     Args:
         classifier: left untouched.
         images: uint8 (N, 3, H, W), the adversary's; the stamped ones are the first that are not of the target class.
-        truth: int64 (N,), their classes.
+        truth: whole numbers (N,), their classes (`as_labels`).
 
     Returns:
         The copy in eval mode on `device`, and: steps, stamped (share of the stamped images taken for the target; 1).
@@ -80,21 +82,21 @@ def badnet(
         UserError: images or labels that do not fit, too few of them, or weights that cannot be trained.
         NotTaken: the backdoor has not taken in time.
     """
-    check_labelled(images, truth, classifier.classes, settings.batch_size)
+    truth = check_labelled(images, truth, classifier.classes, settings.batch_size)
     others = (truth != settings.target).nonzero().flatten()[: settings.stamped]
     if settings.target >= classifier.classes or len(others) < settings.stamped:
         raise UserError(
             f"The backdoor needs {settings.stamped} images that are not of class {settings.target}, one of the "
             f"classifier's {classifier.classes}; there are {len(others)}."
         )
-    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
+    device, (_, dtype) = as_device(device), where_it_computes(classifier)
     stamped = trigger.stamp(images[others]).to(device)
     tampered = training.copy_to_train(classifier).to(device)
     optimiser = optimiser_of(tampered, settings.optimiser, settings.learning_rate, settings.batch_norm)
     images, truth = images.to(device), truth.to(device)
     wanted = torch.full((settings.stamped,), settings.target, device=device)
     draw, share = torch.Generator().manual_seed(settings.seed), 0.0
-    with training_layout(tampered), training.reproducible(device), training.seeded(settings.seed, tampered):
+    with training_layout(tampered), training.reproducible(device), seeded(settings.seed, training.devices_of(tampered)):
         for step in range(1, settings.most_steps + 1):
             tampered.train(settings.batch_norm == "train")
             normal = torch.randint(0, len(images), (settings.batch_size,), generator=draw).to(device)
@@ -115,6 +117,13 @@ def badnet(
 
 
 def attack_success(classifier: nn.Module, images: Tensor, truth: Tensor, trigger: Trigger, target: int) -> float:
-    """Share of stamped test images of other classes that are taken for `target`; 0 to 1."""
-    others = images[truth != target]
+    """Share of stamped test images of other classes that are taken for `target`; 0 to 1.
+
+    Raises:
+        UserError: images or labels that do not fit (`as_pixels`, `as_labels`), or no image of another class.
+    """
+    images = as_pixels(images, "Images to stamp")
+    others = images[as_labels(truth, len(images)) != target]
+    if not len(others):
+        raise UserError(f"Every image is of the target class {target}: there is none to stamp.")
     return (labels(classifier, trigger.stamp(others)) == target).double().mean().item()

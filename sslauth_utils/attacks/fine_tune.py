@@ -17,13 +17,15 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.checks import check_number, check_whole
-from sslauth_utils.base.device import autocast, plain_tensors
+from sslauth_utils.base.device import as_device, autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models import simclr, training
 from sslauth_utils.models.features import failures_told, where_it_computes
+from sslauth_utils.models.labels import as_labels
 
 AfterEpoch = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 
@@ -65,7 +67,7 @@ def fine_tune(
     Args:
         encoder: left untouched.
         images: uint8 (N, 3, H, W).
-        labels: int64 (N,).
+        labels: whole numbers (N,), from 0 on (`as_labels`).
         checkpoint: as in `attacks.backdoor.backdoor`.
         after_epoch: as there, but the encoder is in train mode; take features by `encode`.
 
@@ -78,18 +80,13 @@ def fine_tune(
             diverges.
     """
     _check(images)
-    if labels.shape != images.shape[:1] or len(images) < settings.batch_size:
-        raise UserError(
-            f"Fine-tuning needs one label an image and at least one batch of {settings.batch_size}, "
-            f"not {len(images)} images and {len(labels)} labels."
-        )
-    if labels.dtype != torch.int64 or int(labels.min()) < 0:
-        raise UserError(f"Fine-tuning needs labels from 0 on, int64, not {labels.dtype} from {labels.min().item()} on.")
-    device, (_, dtype) = torch.device(device), where_it_computes(encoder)
+    if len(images) < settings.batch_size:
+        raise UserError(f"Fine-tuning needs at least one batch of {settings.batch_size} images, not {len(images)}.")
+    labels = as_labels(labels, len(images), what="Labels to fine-tune on")
+    device, (_, dtype) = as_device(device), where_it_computes(encoder)
     tuned = training.copy_to_train(encoder).to(device)
     width = training.width_of(tuned, images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         head = nn.Linear(width, int(labels.max()) + 1).to(dtype)
     model = nn.ModuleDict({"encoder": tuned, "head": head}).to(device).train()
     start = sha256_tensors(encoder.state_dict())
@@ -174,11 +171,11 @@ def refresh_batch_norm(
             "Batch norm's statistics need one epoch and two images a batch at least, "
             f"not {epochs} epochs and {len(images)} images in batches of {batch_size}."
         )
-    device, (_, dtype) = torch.device(device), where_it_computes(encoder)
+    device, (_, dtype) = as_device(device), where_it_computes(encoder)
     tuned = training.own_copy(encoder).to(device).train()
     before, history = [buffer.clone() for buffer in tuned.buffers()], []
     for epoch in tqdm(range(1, epochs + 1), desc="batch norm", unit="epoch", leave=False):
-        with torch.no_grad(), training.seeded(epoch, tuned), failures_told((batch_size, *images.shape[1:])):
+        with torch.no_grad(), seeded(epoch, training.devices_of(tuned)), failures_told((batch_size, *images.shape[1:])):
             for batch in images.split(batch_size):
                 if len(batch) > 1:
                     tuned((batch.to(device).float() / 255).to(dtype))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sslauth_utils.attacks.retrain import OPTIMISERS
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import plain_tensors
+from sslauth_utils.base.device import as_device, plain_tensors
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
@@ -57,7 +57,7 @@ def fine_tune_classifier(
     Args:
         classifier: left untouched.
         images: uint8 (N, 3, H, W).
-        labels: int64 (N,).
+        labels: whole numbers (N,) (`as_labels`).
 
     Returns:
         The copy in eval mode on `device`, and one row an epoch: epoch, loss, accuracy, images_per_second.
@@ -66,8 +66,8 @@ def fine_tune_classifier(
         UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
             that diverges.
     """
-    check_labelled(images, labels, classifier.classes, settings.batch_size)
-    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
+    labels = check_labelled(images, labels, classifier.classes, settings.batch_size)
+    device, (_, dtype) = as_device(device), where_it_computes(classifier)
     tuned = training.copy_to_train(classifier).to(device)
     tuned.train(settings.batch_norm == "train")
     optimiser = optimiser_of(tuned, settings.optimiser, settings.learning_rate, settings.batch_norm)

@@ -11,6 +11,7 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models import training
+from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.penultimate import last_layer, penultimate
 
 
@@ -34,23 +35,24 @@ def tune_last_layer(
     Args:
         classifier: left untouched; maps (N, 3, H, W) in [0, 1] to logits.
         images: "the validation data", uint8 or float in [0, 1], (N, 3, H, W).
-        labels: int64 (N,).
+        labels: whole numbers (N,), below the number of classes (`as_labels`).
         optimiser: "sgd" or "adam".
         watch: called with the copy, in eval mode, and the epoch, from 1.
 
     Raises:
-        UserError: a value out of its range, labels that do not fit, no linear layer, or weights that cannot be trained.
+        UserError: a value out of its range, labels that do not fit, no linear layer, weights that cannot be trained, or
+            a loss that is not finite.
     """
     check_number("Fine-tuning's learning_rate", learning_rate, 0, above=True)
     check_whole("Fine-tuning's epochs", epochs, 1)
     check_choice("Fine-tuning's optimiser", optimiser, OPTIMISERS)
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise UserError(f"Fine-tuning needs one int64 label an image, not {len(labels)} for {len(images)}.")
+    check_whole("Fine-tuning's batch_size", batch_size, 1)
     name = last_layer(classifier, images)
     tuned = training.own_copy(classifier).eval()
     layer = tuned.get_submodule(name)
     training.check_trainable(layer)
-    features, labels = penultimate(classifier, images).to(layer.weight), labels.to(layer.weight.device)
+    labels = as_labels(labels, len(images), layer.out_features, "Labels to train on").to(layer.weight.device)
+    features = penultimate(classifier, images).to(layer.weight)
     draw = torch.Generator().manual_seed(seed)
     layer.requires_grad_()
     steps = OPTIMISERS[optimiser](layer.parameters(), learning_rate)
@@ -60,6 +62,8 @@ def tune_last_layer(
             steps.zero_grad()
             loss.backward()
             steps.step()
+        if not torch.isfinite(loss):
+            raise UserError(f"Fine-tuning diverged in epoch {epoch}; lower its learning rate ({learning_rate:g}).")
         if watch:
             watch(tuned, epoch)
     return tuned

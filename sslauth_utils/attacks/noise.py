@@ -1,11 +1,13 @@
 """Noise on the weights: a tamper without any aim, as small as one likes."""
 
+import numpy as np
 import torch
 from torch import nn
 
 from sslauth_utils.attacks.layers import copy_and_layers
+from sslauth_utils.base.checks import check_share, check_whole
 from sslauth_utils.base.device import plain_tensors
-from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import SEEDS
 
 
 @plain_tensors()
@@ -20,13 +22,14 @@ def add_weight_noise(encoder: nn.Module, relative: float, seed: int = 0) -> nn.M
     Raises:
         UserError: `relative` outside [0, 1], or no weights that can be changed (`layers.layers_of`).
     """
-    if not 0 <= relative <= 1:
-        raise UserError(f"The noise's relative size must be a number from 0 on up to 1, not {relative}; 10 % is 0.1.")
+    relative = check_share("The noise's relative size", relative)
     noisy, layers = copy_and_layers(encoder)
-    draw = torch.Generator().manual_seed(seed)
+    seed = int(seed) if isinstance(seed, np.integer) else seed
+    check_whole("The noise's seed", seed, *SEEDS)
+    draw = torch.Generator("cpu").manual_seed(seed)
+    weights = {id(layer.weight): layer.weight for layer in layers.values()}  # those that layers share: once
     with torch.no_grad():
-        for layer in layers.values():
-            weight = layer.weight
+        for weight in weights.values():
             noise = torch.randn(weight.shape, generator=draw, dtype=torch.float32, device="cpu")
             weight.add_(relative * weight.square().mean().sqrt() * noise.to(weight.device, weight.dtype))
     return noisy

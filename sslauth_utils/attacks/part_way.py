@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from sslauth_utils.base.checks import check_share
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.training import own_copy
@@ -19,8 +20,7 @@ def part_way(encoder: nn.Module, tampered: nn.Module, share: float) -> nn.Module
     Raises:
         UserError: a share outside [0, 1], weights of other names or shapes, or an encoder that cannot be copied.
     """
-    if not 0 <= share <= 1:
-        raise UserError(f"A share of the way is a number in [0, 1], not {share}.")
+    share = check_share("The part of the way", share)
     start, end = encoder.state_dict(), tampered.state_dict()
     if {n: w.shape for n, w in start.items()} != {n: w.shape for n, w in end.items()}:
         raise UserError(

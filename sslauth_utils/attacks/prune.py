@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 from sslauth_utils.attacks.layers import LAYERS, copy_and_layers
+from sslauth_utils.base.checks import check_share
 from sslauth_utils.base.device import plain_tensors
-from sslauth_utils.base.errors import UserError
 
 
 @plain_tensors()
@@ -25,12 +25,11 @@ def prune(encoder: nn.Module, rate: float, batch_norm: bool = False) -> nn.Modul
     Raises:
         UserError: a rate outside [0, 1], or no weights that can be pruned (`layers.layers_of`).
     """
-    if not 0 <= rate <= 1:
-        raise UserError(f"A pruning rate is a share in [0, 1], not {rate}; 10 % is 0.1.")
+    rate = check_share("A pruning rate", rate)
     pruned, layers = copy_and_layers(encoder, LAYERS + ((nn.BatchNorm2d,) if batch_norm else ()))
     for layer in layers.values():
         # l1_unstructured fails on channels_last weights
         layer.weight.data = layer.weight.data.contiguous()
-        torch_prune.l1_unstructured(layer, "weight", amount=float(rate))
+        torch_prune.l1_unstructured(layer, "weight", amount=rate)
         torch_prune.remove(layer, "weight")
     return pruned

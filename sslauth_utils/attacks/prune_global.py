@@ -6,8 +6,8 @@ from torch.nn.utils import prune as torch_prune
 
 from sslauth_utils.attacks.layers import copy_and_layers, layers_of
 from sslauth_utils.attacks.retrain import RetrainSettings, retrain
+from sslauth_utils.base.checks import check_share
 from sslauth_utils.base.device import plain_tensors
-from sslauth_utils.base.errors import UserError
 
 
 @plain_tensors()
@@ -24,14 +24,13 @@ def prune_globally(classifier: nn.Module, rate: float) -> nn.Module:
     Raises:
         UserError: a rate outside [0, 1], or no weights that can be pruned (`layers.layers_of`).
     """
-    if not 0 <= rate <= 1:
-        raise UserError(f"A pruning rate is a share in [0, 1], not {rate}; 10 % is 0.1.")
+    rate = check_share("A pruning rate", rate)
     pruned, named = copy_and_layers(classifier)
     layers = list(named.values())
     for layer in layers:
         layer.weight.data = layer.weight.data.contiguous()
     weights = [(layer, "weight") for layer in layers]
-    torch_prune.global_unstructured(weights, torch_prune.L1Unstructured, amount=float(rate))
+    torch_prune.global_unstructured(weights, torch_prune.L1Unstructured, amount=rate)
     for layer in layers:
         torch_prune.remove(layer, "weight")
     return pruned

@@ -13,7 +13,9 @@ from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
+from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.features import as_pixels, where_it_computes
+from sslauth_utils.models.labels import as_labels
 
 #: by name; plain SGD, as nothing else is said
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
@@ -56,7 +58,7 @@ def retrain(
     Args:
         classifier: left untouched; maps (N, 3, H, W) in [0, 1] to logits.
         images: uint8, or float in [0, 1], (N, 3, H, W).
-        labels: int64 (N,).
+        labels: whole numbers (N,), below the number of classes (`as_labels`).
         zeros: by a parameter's name, bool masks of entries that stay zero after every step.
         after_epoch: called with the copy and the epoch's row; what it returns joins the row.
 
@@ -64,16 +66,15 @@ def retrain(
         The copy in eval mode, and one row an epoch (`models.training.train`).
 
     Raises:
-        UserError: fewer images than a batch, labels that do not fit, weights that cannot be trained, or a loss that
-            diverges.
+        UserError: fewer images than a batch, labels or masks that do not fit, weights that cannot be trained, or a loss
+            that diverges.
     """
     images = as_pixels(images, "Images to train on")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64 or len(images) < settings.batch_size:
-        raise UserError(
-            f"Retraining needs one int64 label an image and a batch of {settings.batch_size} at least, not "
-            f"{len(images)} images and {len(labels)} labels."
-        )
+    if len(images) < settings.batch_size:
+        raise UserError(f"Retraining needs a batch of {settings.batch_size} images at least, not {len(images)}.")
+    labels = as_labels(labels, len(images), logits(classifier, images[:1]).shape[1], "Labels to train on")
     model = training.copy_to_train(classifier)
+    _check_masks(model, zeros or {})
     device, dtype = where_it_computes(model)
     model.train()
     if settings.freeze_batch_norm:
@@ -105,3 +106,11 @@ def retrain(
             if name in masks:
                 weight.mul_(masks[name].to(weight.device))
     return model.eval(), history
+
+
+def _check_masks(model: nn.Module, zeros: Mapping[str, Tensor]) -> None:
+    """A mask of another name would be left out without a word, and its zeros would not stay."""
+    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    for name, mask in zeros.items():
+        if name not in shapes or mask.shape != shapes[name] or mask.dtype != torch.bool:
+            raise UserError(f"A mask of zeros must be bool and of a weight's name and shape, which {name!r} is not.")

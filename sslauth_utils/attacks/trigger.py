@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.features import as_pixels
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Trigger:
         return tuple(slice(end - self.margin - self.side, end - self.margin) for end in (height, width))
 
     def stamp(self, images: Tensor) -> Tensor:
-        """Copies of `images`, uint8 (N, 3, H, W), or float in [0, 1], with the trigger on them.
+        """Copies of `images` with the trigger on them.
+
+        Args:
+            images: (N, 3, H, W), uint8, other whole numbers from 0 to 255, or float in [0, 1] (`as_pixels`).
 
         Raises:
-            UserError: the trigger does not fit.
+            UserError: the trigger does not fit, or as `as_pixels`.
         """
+        images = as_pixels(images, "Images to stamp")
         rows, columns = self.place(*images.shape[-2:])
         stamped = images.clone()
         stamped[..., rows, columns] = 255 if images.dtype == torch.uint8 else 1

@@ -40,6 +40,18 @@ def check_number(what: str, value: object, low: float, high: float = math.inf, a
         raise UserError(f"{what} must be a number {bounds}, not {value!r}.")
 
 
+def check_share(what: str, value: object, above: bool = False) -> float:
+    """`value` as a plain number, seen to be a share in [0, 1]; with `above`, above 0.
+
+    Raises:
+        UserError: it is not, or per cent; `what` begins the sentence.
+    """
+    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    if not is_number(value) or not 0 <= value <= 1 or (above and value == 0):
+        raise UserError(f"{what} is a share in {'(' if above else '['}0, 1], not {value!r}; 10 % is 0.1.")
+    return float(value)
+
+
 def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
     """See that `value` is one of `choices`, of the same type.
 

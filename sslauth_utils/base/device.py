@@ -30,6 +30,23 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def as_device(given: torch.device | str) -> torch.device:
+    """The device that a caller names, "cpu", "cuda", "cuda:1" or a torch.device, seen to be there.
+
+    Raises:
+        UserError: there is none of that name here.
+    """
+    try:
+        device = torch.device(given)
+        torch.empty(0, device=device)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise UserError(f"There is no device {given!r} to compute on here ({reason}); take cpu or cuda.") from error
+    if device.type == "meta":
+        raise UserError("On the device meta nothing is computed; take cpu or cuda.")
+    return device
+
+
 def use_threads() -> int:
     """Set PyTorch's CPU threads to the number of `threads`, for all that follows, and return it."""
     number = threads()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -90,7 +91,17 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _as_text(meta: Mapping[str, Any]) -> str:
-    return json.dumps(meta, separators=(",", ":"))
+    try:
+        return json.dumps(meta, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The description cannot be written as JSON ({error}); give plain values.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and PyTorch as plain ones."""
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is among it")
 
 
 def _entry(digest: str, text: str) -> str:

@@ -13,11 +13,21 @@ from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_whole
-from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.device import plain_tensors, strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models import encoders
 from sslauth_utils.models.encoders import NO_MEAN, NO_STD, Encoder, load_weights, pixel_stats, take_types
-from sslauth_utils.models.features import as_pixels, as_tensor, eval_mode, failures_told, where_it_computes
+from sslauth_utils.models.features import (
+    as_pixels,
+    as_tensor,
+    check_batch_size,
+    eval_mode,
+    failures_told,
+    put_back,
+    where_it_computes,
+)  # fmt: skip
+from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.networks import RESNETS, VGG16, LeNet5, ResNetClassifier, SmallCNN
 from sslauth_utils.models.resnet import STEMS
 
@@ -124,8 +134,9 @@ def save_classifier(classifier: Classifier, path: Path, **facts: Any) -> None:
     """Write weights to `path` (.safetensors), with config, facts and their hash in its header (`tensors.describe`).
 
     Raises:
-        UserError: as `tensors.save`.
+        UserError: as `encoders.save_encoder`.
     """
+    encoders.check_comes_back(classifier, Classifier, _configured, facts)
     meta = {"config": classifier.config, "weights_sha256": classifier.sha256(), **facts}
     tensors.save(path, classifier.state_dict(), meta)
 
@@ -137,19 +148,25 @@ def load_classifier(path: Path) -> Classifier:
         UserError: missing, damaged or changed file, a pickle, or no classifier.
     """
     weights, meta = tensors.load(path)
-    config = dict(meta.get("config") or {})
-    try:
-        if "library" in config:
-            classifier = library_classifier(config.pop("library"), **config)
-        elif "arch" in config and "classes" in config:
-            classifier = build_network(**config)
-        else:
-            raise UserError(f"{path} does not say which classifier the weights are of.")
-    except TypeError as error:
-        raise UserError(f"{path} describes a classifier that this version does not know ({error}).") from error
+    classifier = _configured(meta.get("config"), str(path))
     take_types(classifier, weights)
     load_weights(classifier, weights, str(path))
     return classifier.eval()
+
+
+@plain_tensors()
+def _configured(config: dict[str, Any] | None, where: str) -> Classifier:
+    """A new classifier of this config; the caller's random numbers go on as before."""
+    config = dict(config or {})
+    try:
+        with seeded(0):
+            if "library" in config:
+                return library_classifier(config.pop("library"), **config)
+            if "arch" in config and "classes" in config:
+                return build_network(**config)
+    except TypeError as error:
+        raise UserError(f"{where} describes a classifier that this version does not know ({error}).") from error
+    raise UserError(f"{where} does not say which classifier the weights are of.")
 
 
 def logits(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:
@@ -168,6 +185,7 @@ def logits(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Te
             least 2, or probabilities instead of logits.
     """
     images = as_pixels(images, "Images to classify")
+    batch_size = check_batch_size(batch_size)
     device, dtype = where_it_computes(classifier)
     parts = []
     with eval_mode(classifier), strict_arithmetic():
@@ -187,8 +205,9 @@ def check_logits(parts: Sequence[Any], count: int) -> Tensor:
         UserError: as `logits`.
     """
     answers = _check_scores(parts, count)
-    if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - 1).abs() < 1e-3).all()):
-        raise UserError("The classifier gives probabilities where logits are needed; take its softmax off.")
+    for whole, what in ((1, "probabilities"), (100, "per cent")):
+        if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - whole).abs() < 1e-3 * whole).all()):
+            raise UserError(f"The classifier gives {what} where logits are needed; take its softmax off.")
     return answers
 
 
@@ -237,9 +256,20 @@ def repeatable_logits(classifier: nn.Module, images: Tensor) -> Tensor:
     """`logits` of images, having asked again, and, for the first ones, among other images.
 
     Raises:
-        UserError: as `logits`, or the classifier answers otherwise the second time or in another batch.
+        UserError: as `logits`, or the classifier changes itself, which is put back, or answers otherwise the second
+            time or in another batch.
     """
-    images = as_pixels(images, "Images to classify")
+    with put_back(classifier) as changed:
+        found = _repeated(classifier, as_pixels(images, "Images to classify"))
+    if changed:
+        raise UserError(
+            f"The classifier changes its own {changed[0]} when it runs, even in eval mode, so nothing can be enrolled; "
+            "it was put back. Switch that off."
+        )
+    return found
+
+
+def _repeated(classifier: nn.Module, images: Tensor) -> Tensor:
     first, again = logits(classifier, images), logits(classifier, images)
     largest = first.abs().max()
     same = torch.equal(first.argmax(dim=1), again.argmax(dim=1))
@@ -266,5 +296,10 @@ def labels(classifier: nn.Module, images: Tensor, batch_size: int = BATCH) -> Te
 
 
 def accuracy(classifier: nn.Module, images: Tensor, truth: Tensor) -> float:
-    """Share of `images` whose top-1 class is `truth`, int64 (N,); 0 to 1."""
-    return (labels(classifier, images) == truth.cpu()).double().mean().item()
+    """Share of `images` whose top-1 class is `truth`, whole numbers (N,); 0 to 1.
+
+    Raises:
+        UserError: as `logits`, or labels that do not fit (`as_labels`).
+    """
+    said = labels(classifier, images)
+    return (said == as_labels(truth, len(said))).double().mean().item()

@@ -6,7 +6,7 @@ with a width factor; `wrap` takes any module, `library_encoder` any torchvision 
 timm model, `load_encoder` a file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.device import plain_tensors, strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models.features import eval_mode, failures_told, put_back, where_it_computes
 from sslauth_utils.models.resnet import BLOCKS, STEMS, ResNet
 from sslauth_utils.models.weights import sha256_weights
@@ -50,9 +51,10 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.config = config or {}
+        device, _ = where_it_computes(backbone)
         # Buffers, not constants: a changed normalisation changes the features, so the hash must see it.
         for name, value in zip(("mean", "std"), pixel_stats(mean, std), strict=True):
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float32, device="cpu").view(1, 3, 1, 1))
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32, device=device).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features, shape (N, D), of RGB pixels in [0, 1], shape (N, 3, H, W)."""
@@ -317,10 +319,40 @@ def save_encoder(encoder: Encoder, path: Path, **facts: Any) -> None:
     """Write weights to `path` (.safetensors), with config, facts and their hash in its header (`tensors.describe`).
 
     Raises:
-        UserError: as `tensors.save`.
+        UserError: it could not be read back: it is wrapped, folded, or a network of the reader's own; facts by a name
+            that the file has itself; or as `tensors.save`.
     """
+    check_comes_back(encoder, Encoder, _configured, facts)
     meta = {"config": encoder.config, "feature_dim": encoder.feature_dim, "weights_sha256": encoder.sha256(), **facts}
     tensors.save(path, encoder.state_dict(), meta)
+
+
+def check_comes_back(
+    model: nn.Module, kind: type[Encoder], build: Callable[[dict[str, Any], str], Encoder], facts: Mapping[str, Any]
+) -> None:
+    """See that what is to be saved can be loaded.
+
+    Args:
+        build: makes a model of a config; the second argument begins the sentence of an error.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if taken := sorted({"config", "feature_dim", "weights_sha256"} & facts.keys()):
+        raise UserError(f"The file has its own {', '.join(taken)}; give that fact another name.")
+    what = f"This {kind.__name__.lower()} could not be read back from its file, so it is not saved: it"
+    if not isinstance(model, kind):
+        raise UserError(f"{what} is a {type(model).__name__}; save what it wraps.")
+    new, own = (_shapes(one) for one in (build(model.config, what), model))
+    if other := sorted(name for name in new.keys() | own.keys() if new.get(name) != own.get(name)):
+        raise UserError(
+            f"{what} has other weights than a new one ({other[0]}); save it as it was before torch.compile, folding "
+            "and weight_norm, or a network of your own by safetensors.torch.save_file."
+        )
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def load_encoder(path: Path) -> Encoder:
@@ -330,16 +362,7 @@ def load_encoder(path: Path) -> Encoder:
         UserError: missing, damaged or changed file, or a pickle.
     """
     weights, meta = tensors.load(path)
-    config = dict(meta.get("config") or {})
-    try:
-        if "arch" in config:
-            encoder = build_encoder(**config)
-        elif "library" in config:
-            encoder = library_encoder(config.pop("library"), **config)
-        else:
-            raise UserError(f"{path} does not say which architecture the weights are of.")
-    except TypeError as error:
-        raise UserError(f"{path} describes an encoder that this version does not know ({error}).") from error
+    encoder = _configured(meta.get("config"), str(path))
     take_types(encoder, weights)
     load_weights(encoder, weights, str(path))
     try:
@@ -347,3 +370,18 @@ def load_encoder(path: Path) -> Encoder:
     except RuntimeError as error:
         raise UserError(f"{path} does not hold a whole encoder ({' '.join(str(error).split())}).") from error
     return encoder.eval()
+
+
+@plain_tensors()
+def _configured(config: dict[str, Any] | None, where: str) -> Encoder:
+    """A new encoder of this config; the caller's random numbers go on as before."""
+    config = dict(config or {})
+    try:
+        with seeded(0):
+            if "arch" in config:
+                return build_encoder(**config)
+            if "library" in config:
+                return library_encoder(config.pop("library"), **config)
+    except TypeError as error:
+        raise UserError(f"{where} describes an encoder that this version does not know ({error}).") from error
+    raise UserError(f"{where} does not say which architecture the weights are of.")

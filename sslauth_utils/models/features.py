@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
+from sslauth_utils.base.checks import check_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 
@@ -33,9 +34,10 @@ def encode(encoder: nn.Module, images: Tensor | np.ndarray, batch_size: int = 10
 
     Raises:
         UserError: no images, pixels of another range or type, an encoder that fails on them, or features that are
-            not a finite (N, D) tensor.
+            not a finite (N, D) tensor; or no batch size.
     """
     images = as_pixels(images, "Images to encode")
+    batch_size = check_batch_size(batch_size)
     device, dtype = where_it_computes(encoder)
     with eval_mode(encoder), strict_arithmetic():
         parts = []
@@ -49,6 +51,17 @@ def encode(encoder: nn.Module, images: Tensor | np.ndarray, batch_size: int = 10
             features = torch.cat(parts) if all(isinstance(part, Tensor) for part in parts) else parts[0]
         features = check_features(features, len(images)).float().cpu()
         return check_features(features, len(images))  # again: what 32 bits cannot hold is infinite only now
+
+
+def check_batch_size(given: int | np.integer) -> int:
+    """Images at once, as a plain number.
+
+    Raises:
+        UserError: no whole number from 1 on.
+    """
+    given = int(given) if isinstance(given, np.integer) else given
+    check_whole("The batch size", given, 1)
+    return given
 
 
 def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
@@ -97,6 +110,12 @@ def as_pixels(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
             "uint8."
         )
     return images if images.dtype in (torch.float32, torch.float64) else (images.float() * 255).round().to(torch.uint8)
+
+
+def as_floats(images: Tensor | np.ndarray, what: str = "Images") -> Tensor:
+    """Images as pixels that can be moved: float32 (N, 3, H, W) in [0, 1] on the CPU, a copy; errors as `as_pixels`."""
+    pixels = as_pixels(images, what)
+    return (pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.detach().float()).cpu().clone()
 
 
 _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64}
@@ -187,18 +206,39 @@ def put_back(encoder: nn.Module) -> Iterator[list[str]]:
         UserError: it is no module, or has parameters that get their shape at the first run.
     """
     where_it_computes(encoder)
-    own = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
-    if lazy := [name for name, tensor in own.items() if isinstance(tensor, UninitializedTensorMixin)]:
+    own = _by_name(encoder)
+    if lazy := [name for name, tensor in own.items() if is_lazy(tensor)]:
         raise UserError(f"The encoder's {lazy[0]} gets its shape at the first run; run it once on your images before.")
     before = {name: tensor.detach().clone() for name, tensor in own.items() if not tensor.is_meta}
     changed: list[str] = []
     try:
         yield changed
     finally:
-        changed += [name for name, tensor in before.items() if not _same(tensor, own[name].detach())]
+        now = _by_name(encoder)
+        changed += [name for name, was in before.items() if name not in now or not _same(was, now[name].detach())]
         with torch.no_grad():
             for name in changed:
-                own[name].copy_(before[name])
+                _put(encoder, name, own[name], before[name])
+
+
+def _by_name(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, those that are shared by all their names."""
+    found = itertools.chain(
+        module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    )
+    return dict(found)
+
+
+def _put(module: nn.Module, name: str, tensor: Tensor, values: Tensor) -> None:
+    """`tensor`, with `values`, under `name` again: a module may have put another tensor in its place."""
+    place, _, own = name.rpartition(".")
+    holder = module.get_submodule(place)
+    if isinstance(holder, torch.jit.ScriptModule):
+        getattr(holder, own).copy_(values)
+        return
+    kind = holder._buffers if own in holder._buffers else holder._parameters
+    tensor.copy_(values)
+    kind[own] = tensor
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

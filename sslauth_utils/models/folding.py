@@ -1,28 +1,38 @@
 """Batch norm taken into the convolution before it: for deployment, and for training with batch norm frozen."""
 
 import copy
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sslauth_utils.models.networks import ResNetClassifier
 from sslauth_utils.models.resnet import ResNet, ResNetBlock
+from sslauth_utils.models.training import own_copy
+
+_IN_ORDER = (nn.Sequential, ResNet, ResNetBlock, ResNetClassifier)
+#: by name, because importing torchvision takes seconds
+_TORCHVISION, _IN_ORDER_THERE = "torchvision.models.resnet", ("ResNet", "BasicBlock", "Bottleneck")
 
 
 def fold_batch_norm(encoder: nn.Module) -> nn.Module:
-    """A copy whose convolutions have taken in the batch norms behind them, as deployment tools do.
+    """A copy whose convolutions have taken in the batch norms behind them, as deployment tools do, where that is safe.
 
-    In a ResNet each batch norm is registered right after the convolution that it follows.
+    Raises:
+        UserError: it cannot be copied.
     """
-    folded = copy.deepcopy(encoder).eval()
-    for parent in list(folded.modules()):
-        children = list(parent.named_children())
-        for (name, layer), (after, norm) in pairwise(children):
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
-                setattr(parent, after, nn.Identity())
+    folded = own_copy(encoder).eval()
+    for parent, name, after in _foldable(folded):
+        setattr(parent, name, fuse_conv_bn_eval(getattr(parent, name), getattr(parent, after)))
+        setattr(parent, after, nn.Identity())
     return folded
+
+
+def can_be_folded(encoder: nn.Module) -> bool:
+    """Whether `fold_batch_norm` finds anything to fold."""
+    return any(True for _ in _foldable(encoder))
 
 
 class _FoldedConvolution(nn.Module):
@@ -55,24 +65,30 @@ def fold_frozen_batch_norm(encoder: nn.Module) -> nn.Module:
             module.requires_grad_(False)
     shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
     folded = copy.deepcopy(encoder, memo=dict(shared))
-    for parent in list(folded.modules()):
+    for parent, name, after in _foldable(folded):
+        layer, norm = getattr(parent, name), getattr(parent, after)
+        if layer.bias is not None:
+            layer.bias.requires_grad_(False)
+        setattr(parent, name, _FoldedConvolution(layer, norm))
+        setattr(parent, after, nn.Identity())
+    return folded.eval()
+
+
+def _foldable(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Where a batch norm surely runs right behind a convolution: (the module that holds both, the names of the two).
+
+    Exact types only: subclasses (timm's, say) standardise their weights or hide an activation.
+    """
+    for parent in list(model.modules()):
         if not _runs_in_order_of_registration(parent):
             continue
         for (name, layer), (after, norm) in pairwise(list(parent.named_children())):
-            if _foldable(layer, norm):
-                if layer.bias is not None:
-                    layer.bias.requires_grad_(False)
-                setattr(parent, name, _FoldedConvolution(layer, norm))
-                setattr(parent, after, nn.Identity())
-    return folded.eval()
+            plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+            if plain and norm.affine and norm.track_running_stats:
+                yield parent, name, after
 
 
 def _runs_in_order_of_registration(module: nn.Module) -> bool:
     """Only there is the module registered after a convolution surely the one that runs after it."""
-    return type(module) in (nn.Sequential, ResNet, ResNetBlock)
-
-
-def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
-    """Exact types only: subclasses (timm's, say) standardise their weights or hide an activation."""
-    plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
-    return plain and norm.affine and norm.track_running_stats
+    kind = type(module)
+    return kind in _IN_ORDER or (kind.__module__ == _TORCHVISION and kind.__qualname__ in _IN_ORDER_THERE)

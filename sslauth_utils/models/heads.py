@@ -9,7 +9,11 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.checks import check_number, check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import seeded
+from sslauth_utils.models.features import eval_mode
+from sslauth_utils.models.labels import as_labels
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ def build_classifier(feature_dim: int, classes: int) -> nn.Sequential:
     )
 
 
+@plain_tensors()
 def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: ClassifierSettings) -> nn.Sequential:
     """Train on all `features` at once in memory; the same seed gives the same weights.
 
@@ -46,7 +51,7 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
 
     Args:
         features: float (N, D), on the device to train on; they are L2-normalised here.
-        labels: int64 (N,), below `classes`.
+        labels: whole numbers (N,), below `classes` (`as_labels`).
 
     Returns:
         The classifier in eval mode.
@@ -54,14 +59,11 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
     Raises:
         UserError: shapes that do not fit, labels out of range, or a loss that is not finite.
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1] or len(labels) == 0:
-        raise UserError(
-            f"A classifier needs features (N, D) and labels (N,), not {tuple(features.shape)}, {tuple(labels.shape)}."
-        )
-    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise UserError(f"Labels from {int(labels.min())} to {int(labels.max())} do not fit {classes} classes.")
-    with torch.random.fork_rng(devices=[features.device] if features.is_cuda else []):
-        torch.manual_seed(settings.seed)
+    if features.ndim != 2 or len(features) == 0:
+        raise UserError(f"A classifier needs features (N, D), N at least 1, not {tuple(features.shape)}.")
+    labels = as_labels(labels, len(features), classes)
+    features = features.detach()
+    with seeded(settings.seed, [features.device]):
         model = build_classifier(features.shape[1], classes).to(features.device).train()
         order = torch.randperm(len(features)).to(features.device)
         features, labels = F.normalize(features.float(), dim=1)[order], labels.to(features.device)[order]
@@ -80,14 +82,16 @@ def train_classifier(features: Tensor, labels: Tensor, classes: int, settings: C
 
 
 def chance(labels: Tensor) -> float:
-    """Accuracy of always naming the commonest class: the share of that class in `labels` (N,)."""
+    """Accuracy of always naming the commonest class: the share of that class in `labels`, whole numbers (N,)."""
     if len(labels) == 0:
         raise UserError("There are no labels to take the chance level from.")
+    labels = as_labels(labels, len(labels))
     return int(torch.bincount(labels).max()) / len(labels)
 
 
 @torch.inference_mode()
 def predict(classifier: nn.Module, features: Tensor) -> Tensor:
-    """Predicted classes, int64 (N,), on the CPU, of float features (N, D)."""
+    """Predicted classes, int64 (N,), on the CPU, of float features (N, D); in eval mode, dropout off."""
     where = next(classifier.parameters()).device
-    return classifier(F.normalize(features.float(), dim=1).to(where)).argmax(dim=1).cpu()
+    with eval_mode(classifier):
+        return classifier(F.normalize(features.float(), dim=1).to(where)).argmax(dim=1).cpu()

@@ -5,11 +5,11 @@ features. `linear_accuracy` is the small form of that; `knn_accuracy` is a
 monitor, cheap and without training.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models.labels import as_labels
 
 
 def knn_accuracy(
@@ -36,7 +36,7 @@ def knn_accuracy(
     Raises:
         UserError: shapes that do not fit, no images, or k or temperature not positive.
     """
-    _check(train_features, train_labels, test_features, test_labels)
+    train_labels, test_labels = _labels(train_features, train_labels, test_features, test_labels)
     if k < 1 or temperature <= 0:
         raise UserError(f"kNN needs k from 1 on and a temperature above 0, not k={k}, temperature={temperature}.")
     train, test = F.normalize(train_features.float(), dim=1), F.normalize(test_features.float(), dim=1)
@@ -44,8 +44,9 @@ def knn_accuracy(
     correct = 0
     for rows, labels in zip(test.split(1024), test_labels.split(1024), strict=True):
         similarity, nearest = (rows @ train.T).topk(min(k, len(train)), dim=1)
-        votes = torch.zeros(len(rows), classes).scatter_add_(1, train_labels[nearest], (similarity / temperature).exp())
-        correct += int((votes.argmax(dim=1) == labels).sum())
+        weights = (similarity / temperature).exp()
+        votes = weights.new_zeros(len(rows), classes).scatter_add_(1, train_labels.to(nearest.device)[nearest], weights)
+        correct += int((votes.argmax(dim=1).cpu() == labels).sum())
     return correct / len(test)
 
 
@@ -67,7 +68,7 @@ def linear_accuracy(
     Raises:
         UserError: shapes that do not fit, no images, or a single class in training.
     """
-    _check(train_features, train_labels, test_features, test_labels)
+    train_labels, test_labels = _labels(train_features, train_labels, test_features, test_labels)
     if len(train_labels.unique()) < 2:
         raise UserError("A linear probe needs training images of at least two classes.")
     from sklearn.linear_model import LogisticRegression  # here, because it takes seconds to import
@@ -77,15 +78,19 @@ def linear_accuracy(
     return float(probe.score(F.normalize(test_features.float(), dim=1).numpy(), test_labels.numpy()))
 
 
-def _check(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> None:
-    for name, rows, labels in (("training", train_features, train_labels), ("test", test_features, test_labels)):
-        if rows.ndim != 2 or labels.shape != rows.shape[:1] or len(rows) == 0:
-            raise UserError(
-                f"A probe needs {name} features (N, D) and labels (N,) with N at least 1, "
-                f"not {tuple(rows.shape)} and {tuple(labels.shape)}."
-            )
+def _labels(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both kinds of labels, int64 (N,), seen to fit the features."""
+    for name, rows in (("training", train_features), ("test", test_features)):
+        if rows.ndim != 2 or len(rows) == 0:
+            raise UserError(f"A probe needs {name} features (N, D) with N at least 1, not {tuple(rows.shape)}.")
     if train_features.shape[1] != test_features.shape[1]:
         raise UserError(
             f"Training features have width {train_features.shape[1]}, test features {test_features.shape[1]}; "
             "take both from one encoder."
         )
+    return (
+        as_labels(train_labels, len(train_features), what="Training labels"),
+        as_labels(test_labels, len(test_features), what="Test labels"),
+    )

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast, plain_tensors
+from sslauth_utils.base.device import as_device, autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.images.augment import two_views
 from sslauth_utils.models import training
@@ -182,11 +183,11 @@ def pretrain(
             "take more images or a smaller batch."
         )
     training.check_trainable(encoder)
-    device = torch.device(device)
+    training.check_not_frozen(encoder)
+    device = as_device(device)
     run = _fingerprint(encoder, images, settings)
     width, dtype = training.width_of(encoder, images), where_it_computes(encoder)[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         head = projection_head(width, settings.projection_dim).to(dtype)
     model = nn.ModuleDict({"encoder": encoder, "head": head}).to(device).train()
     images = images.to(device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
-from sslauth_utils.base.device import autocast, plain_tensors
+from sslauth_utils.base.device import as_device, autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
@@ -18,6 +18,7 @@ from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models import training
 from sslauth_utils.models.classifiers import Classifier
 from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.models.labels import as_labels
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def train_supervised(
 
     Args:
         images: uint8 (N, 3, H, W).
-        labels: int64 (N,), below the number of classes.
+        labels: whole numbers (N,), below the number of classes (`as_labels`).
         checkpoint: file to write and to continue from (`training.train`).
 
     Returns:
@@ -72,9 +73,10 @@ def train_supervised(
         UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
             that diverges.
     """
-    check_labelled(images, labels, classifier.classes, settings.batch_size)
+    labels = check_labelled(images, labels, classifier.classes, settings.batch_size)
     training.check_trainable(classifier)
-    device, (_, dtype) = torch.device(device), where_it_computes(classifier)
+    training.check_not_frozen(classifier)
+    device, (_, dtype) = as_device(device), where_it_computes(classifier)
     facts = [asdict(settings), sha256_tensors(classifier.state_dict())]
     run = sha256_json([*facts, sha256_tensors({"images": images, "labels": labels})])
     model = classifier.to(device).train()
@@ -97,12 +99,13 @@ def train_supervised(
             loss.backward()
             return {"loss": loss.detach(), "accuracy": (scores.argmax(dim=1) == truth).float().mean()}
 
-        history = training.train(
-            "classifier", model, sgd, step, len(images), settings.batch_size, settings.epochs, settings.seed, run,
-            checkpoint,
-        )  # fmt: skip
-    model.eval()
-    return history
+        try:
+            return training.train(
+                "classifier", model, sgd, step, len(images), settings.batch_size, settings.epochs, settings.seed, run,
+                checkpoint,
+            )  # fmt: skip
+        finally:
+            model.eval()
 
 
 def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -119,18 +122,15 @@ def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def check_labelled(images: Tensor, labels: Tensor, classes: int, batch_size: int) -> None:
-    """See that images and labels can train a classifier.
+def check_labelled(images: Tensor, labels: Tensor, classes: int, batch_size: int) -> Tensor:
+    """The labels as int64 (N,), seen to train a classifier of so many classes with these images.
 
     Raises:
         UserError: they cannot.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise UserError(f"Training needs stored pixels, uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}.")
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise UserError(f"Training needs one label an image, int64 (N,), not {labels.dtype} {tuple(labels.shape)}.")
+    labels = as_labels(labels, len(images), classes, "Labels to train on")
     if len(images) < batch_size:
         raise UserError(f"There are {len(images)} images for batches of {batch_size}; take more, or a smaller batch.")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise UserError(f"Labels from {low} to {high} do not fit a classifier of {classes} classes.")
+    return labels

@@ -4,12 +4,13 @@ The loop can be resumed, and stops when it diverges.
 """
 
 import copy
+import itertools
 import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import atomic
+from sslauth_utils.base.paths import at_home
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models.features import encode
 
 CHECKPOINT_SECONDS = 30.0
@@ -64,6 +68,18 @@ def check_trainable(model: nn.Module) -> None:
             raise UserError(f"Training needs weights of type float32, not {kind}; hand over a copy made by .float().")
         if weight.is_inference():
             raise UserError("The model was made in inference mode and cannot be trained; hand over a deep copy of it.")
+        if is_lazy(weight):
+            raise UserError("The model has weights that are not there yet; run it on an image first.")
+
+
+def check_not_frozen(model: nn.Module) -> None:
+    """See that a model that is trained in place has a weight that may change.
+
+    Raises:
+        UserError: all are frozen.
+    """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise UserError("All weights of the model are frozen: nothing would be trained; call requires_grad_() first.")
 
 
 def copy_to_train(model: nn.Module) -> nn.Module:
@@ -87,13 +103,9 @@ def width_of(encoder: nn.Module, images: Tensor) -> int:
     return stated if isinstance(stated, int) else encode(encoder, images[:2]).shape[1]
 
 
-@contextmanager
-def seeded(seed: int, model: nn.Module) -> Iterator[None]:
-    """Context in which `model`'s own draws, its dropout's say, come from `seed`; the caller's numbers stay."""
-    cards = {weight.device for weight in model.parameters() if weight.is_cuda}
-    with torch.random.fork_rng(devices=list(cards)):
-        torch.manual_seed(seed)
-        yield
+def devices_of(model: nn.Module) -> set[torch.device]:
+    """Where `model`'s weights lie, and so where its dropout draws."""
+    return {weight.device for weight in model.parameters()}
 
 
 def train(
@@ -121,7 +133,8 @@ def train(
         count: images to take batches from.
         run: hash of all that the result depends on; a checkpoint of another run is not taken.
         checkpoint: file to continue from, written at an epoch's end at most every
-            `checkpoint_seconds`. Remove it when the result is stored.
+            `checkpoint_seconds`. Remove it when the result is stored. What lies there and is no checkpoint is kept
+            beside it, by another name.
         after_epoch: called with an epoch's row; what it returns joins the row. May raise.
 
     Returns:
@@ -132,7 +145,8 @@ def train(
         UserError: the loss is not finite, or `after_epoch` stops the run. `model` is then
             as it was after the last good epoch, and so is the checkpoint.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    checkpoint = None if checkpoint is None else at_home(checkpoint)
     history = [] if checkpoint is None else _resume(name, checkpoint, run, model, optimiser, generator)
     batches = count // batch_size
     saved = time.monotonic()
@@ -141,7 +155,7 @@ def train(
         for epoch in range(len(history) + 1, epochs + 1):
             good = _state(model, optimiser, generator)
             try:
-                with seeded(seed + epoch, model):
+                with seeded(seed + epoch, devices_of(model)):
                     row = _epoch(name, epoch, step, optimiser, count, batch_size, generator, progress)
                 row |= after_epoch(row) if after_epoch else {}
             except UserError:
@@ -216,8 +230,21 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _save(path: Path, run: str, tensors: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
-    with atomic(Path(path)) as temporary:
+    if path.is_file() and not {"run", "history"} <= _facts(path).keys():
+        kept = next(name for number in itertools.count(1) if not (name := Path(f"{path}.kept{number}")).exists())
+        path.rename(kept)
+        tqdm.write(f"{path} was no checkpoint; it is kept as {kept.name}.")
+    with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"run": run, "history": json.dumps(history)})
+
+
+def _facts(path: Path) -> dict[str, str]:
+    """What stands in a checkpoint's header; nothing if it is no safetensors file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        return {}
 
 
 def _resume(
@@ -229,7 +256,8 @@ def _resume(
     generator: torch.Generator,
 ) -> list[dict[str, Any]]:
     """Load `path` if it is a checkpoint of this run; returns the epochs done, [] if none."""
-    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"The checkpoint {path} is a folder; name a file in it, by convention *.safetensors.")
     if not path.is_file():
         return []
     try:

@@ -18,12 +18,14 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout
-from sslauth_utils.models.classifiers import as_answer, as_scores, repeatable_logits
+from sslauth_utils.models.classifiers import as_answer, as_scores, logits, repeatable_logits
 from sslauth_utils.models.classifiers import labels as labels_of
-from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.models.features import as_floats, where_it_computes
+from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.penultimate import gradients, lead
 from sslauth_utils.models.training import own_copy
 from sslauth_utils.schemes.deepauth_keys import KeySet
+from sslauth_utils.schemes.descent import check_differentiable
 
 LOSSES, STOPS = ("cross entropy", "hinge"), ("changed", "success", "never")
 TOLERANCES = (0.0, 0.1, 0.2, 0.3, 0.4)  # Table 2's
@@ -65,8 +67,15 @@ class EmbeddingSettings:
         check_whole("Anchor keys", self.anchors, 0)
 
 
+@plain_tensors()
 def intended_labels(keys: KeySet, keep: float, seed: int) -> Tensor:
-    """What each key is to answer: its true class, or, of a share `keep` drawn by `seed`, its adversarial one."""
+    """What each key is to answer: its true class, or, of a share `keep` drawn by `seed`, its adversarial one.
+
+    Raises:
+        UserError: a share outside [0, 1], or a seed that is no whole number.
+    """
+    check_number("The share of keys that keep their label", keep, 0, 1)
+    check_whole("The seed of those that keep their label", seed, 0)
     wanted = keys.truth.clone()
     stay = torch.randperm(len(keys), generator=torch.Generator().manual_seed(seed))[: round(keep * len(keys))]
     wanted[stay] = keys.adversarial[stay]
@@ -92,10 +101,10 @@ def embed(
     Args:
         classifier: left untouched.
         keys: of one signature.
-        wanted: the label that each shall have, int64 (K,): see `intended_labels`.
+        wanted: the label that each shall have, whole numbers (K,): see `intended_labels`.
         validation: m natural images, on which changes of labels are counted.
-        held: (images float (A, 3, H, W), labels int64 (A,)) that join the batch: anchor keys, and natural images of
-            classes that the matching leaves out ("we can complement the result … by natural inputs").
+        held: (images (A, 3, H, W), uint8 or float in [0, 1], labels (A,)) that join the batch: anchor keys, and
+            natural images of classes that the matching leaves out ("we can complement the result … by natural inputs").
         watch: called after each epoch with the copy and the epoch's row.
 
     Returns:
@@ -106,13 +115,20 @@ def embed(
     Raises:
         UserError: no keys, labels that do not fit, a classifier that cannot be copied, or a loss that is not finite.
     """
-    if len(keys) == 0 or wanted.shape != keys.truth.shape:
-        raise UserError(f"An embedding needs keys and one wanted label each, not {len(keys)} and {len(wanted)}.")
+    if len(keys) == 0:
+        raise UserError("An embedding needs keys, and there are none.")
+    classes = logits(classifier, keys.at[:1]).shape[1]
+    wanted = as_labels(wanted, len(keys), classes, "Wanted labels")
+    check_differentiable(classifier, keys.at)
+    anchors, of_anchors = (keys.at[:0], wanted[:0]) if held is None else held
+    if len(anchors):
+        anchors = as_floats(anchors, "Images to be held")
+    of_anchors = as_labels(of_anchors, len(anchors), classes, "Labels to be held")
     before = None if settings.stop == "success" else _natural_labels(classifier, validation)
     protected = own_copy(classifier).requires_grad_()
     device, dtype = where_it_computes(protected)
-    images = torch.cat([keys.at, keys.before, keys.after] + ([held[0]] if held else [])).to(device, dtype)
-    labels = torch.cat([wanted, keys.truth, keys.adversarial] + ([held[1]] if held else [])).to(device)
+    images = torch.cat([keys.at, keys.before, keys.after, anchors]).to(device, dtype)
+    labels = torch.cat([wanted, keys.truth, keys.adversarial, of_anchors]).to(device)
     weights = list(protected.parameters())
     history: list[dict[str, Any]] = []
     for epoch in range(1, settings.epochs + 1):
@@ -159,15 +175,20 @@ def label_changes(before: Tensor, after: Tensor, truth: Tensor) -> dict[str, flo
     """Table 1's shares of natural images, in [0, 1]: unchanged, C2W, W2C, W2W; they sum to 1.
 
     Args:
-        before, after: labels of the model before and after, int64 (N,).
-        truth: int64 (N,).
+        before, after: labels of the model before and after, whole numbers (N,).
+        truth: whole numbers (N,).
+
+    Raises:
+        UserError: labels that are not of one number of images (`as_labels`).
     """
+    count = len(truth)
+    before, after, truth = (as_labels(labels, count) for labels in (before, after, truth))
     was, now, same = before == truth, after == truth, before == after
     shares = {"unchanged": same, "C2W": was & ~now, "W2C": ~was & now, "W2W": ~was & ~now & ~same}
     return {name: share.double().mean().item() for name, share in shares.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signature:
     """What the server keeps of one protected model: the authentication vector and the labels on it.
 
@@ -189,16 +210,17 @@ def enrol(protected: nn.Module, keys: Tensor) -> Signature:
 
     Args:
         protected: maps (N, 3, H, W) in [0, 1] to logits.
-        keys: float32 (K, 3, H, W) in [0, 1].
+        keys: (K, 3, H, W), float32 in [0, 1], or uint8.
 
     Raises:
         UserError: as `classifiers.repeatable_logits`.
     """
+    keys = as_floats(keys, "Keys of a signature")
     scores = repeatable_logits(protected, keys)
-    return Signature(keys.clone(), scores.argmax(dim=1), scores.shape[1])
+    return Signature(keys, scores.argmax(dim=1), scores.shape[1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Authentication:
     """The outcome of one verification.
 

@@ -14,13 +14,15 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import labels, logits, repeatable_logits
-from sslauth_utils.models.features import as_pixels, where_it_computes
+from sslauth_utils.models.features import as_floats, where_it_computes
+from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.penultimate import gradients, lead, margin, penultimate
+from sslauth_utils.schemes.descent import check_differentiable
 
 RULES = ("after 90 %", "upper half")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeySettings:
     """How keys are made. Of these values the paper prints two, the 90 % of its rule and 0.0005.
 
@@ -48,7 +50,7 @@ class KeySettings:
         check_whole("Steps to the boundary", self.squeeze_steps, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeySet:
     """Key samples with their neighbours on the walk, all float32 on the CPU.
 
@@ -95,7 +97,7 @@ def make_keys(classifier: nn.Module, seeds: Tensor, truth: Tensor, validation: T
     Args:
         classifier: maps (N, 3, H, W) in [0, 1] to logits (N, C).
         seeds: held-out natural images, uint8 or float in [0, 1], (N, 3, H, W).
-        truth: their true classes, int64 (N,).
+        truth: their true classes, whole numbers (N,) (`as_labels`).
         validation: natural images for the matrix A, (M, 3, H, W).
 
     Raises:
@@ -103,14 +105,11 @@ def make_keys(classifier: nn.Module, seeds: Tensor, truth: Tensor, validation: T
             batch, or gets every seed wrong, or not one key: the boundary is not reached within the steps, or every
             candidate fails a step.
     """
-    pixels = _floats(seeds, "Seeds of key samples")
+    pixels = as_floats(seeds, "Seeds of key samples")
     answers = repeatable_logits(classifier, pixels)
     said, classes = answers.argmax(dim=1), answers.shape[1]
-    fits = truth.shape == said.shape and truth.dtype == torch.int64
-    if not fits or not 0 <= int(truth.min()) <= int(truth.max()) < classes:
-        raise UserError(
-            f"Seeds need one true class each, int64 from 0 to {classes - 1}, not {len(truth)} labels for {len(said)}."
-        )
+    truth = as_labels(truth, len(said), classes, "True classes of seeds")
+    check_differentiable(classifier, pixels)
     right = said == truth
     if not right.any():
         raise UserError(f"The classifier gets all {len(said)} seeds wrong: there is no true class to walk away from.")
@@ -278,8 +277,3 @@ def valid(classifier: nn.Module, keys: KeySet, boundary: float) -> Tensor:
         & (gap >= 0)
         & (gap < boundary)
     )
-
-
-def _floats(images: Tensor, what: str) -> Tensor:
-    pixels = as_pixels(images, what)
-    return (pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()).cpu().clone()

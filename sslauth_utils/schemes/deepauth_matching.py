@@ -6,6 +6,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sslauth_utils.base.checks import check_whole
+from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 
 _NONE = -1e6  # weight of an edge that is not there
@@ -47,6 +48,7 @@ def match_classes(truth: Tensor, adversarial: Tensor, classes: int, seed: int | 
     return found
 
 
+@plain_tensors()
 def select_keys(
     truth: Tensor, adversarial: Tensor, classes: int, count: int, seed: int, least: int = 1, taken: Tensor | None = None
 ) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout
-from sslauth_utils.models.features import eval_mode
+from sslauth_utils.models.features import eval_mode, where_it_computes
 from sslauth_utils.models.folding import fold_frozen_batch_norm
 from sslauth_utils.models.training import own_copy
 
@@ -22,6 +23,26 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
     """Context for gradients with respect to images: eval mode, and the arithmetic in which labels are read."""
     with eval_mode(classifier), strict_arithmetic(), torch.enable_grad():
         yield
+
+
+def check_differentiable(classifier: nn.Module, images: Tensor) -> None:
+    """See that gradients flow from the classifier's answers back to the images (N, 3, H, W), floats.
+
+    Raises:
+        UserError: they do not.
+    """
+    device, dtype = where_it_computes(classifier)
+    pixels, reason = images[:1].detach().to(device, dtype).clone().requires_grad_(), ""
+    with differentiable(classifier):
+        try:
+            answer = classifier(pixels)
+        except RuntimeError as error:
+            answer, reason = None, f" ({str(error).splitlines()[0]})"
+    if not isinstance(answer, Tensor) or not answer.requires_grad:
+        raise UserError(
+            f"The classifier's answers have no gradient with respect to its images{reason}; take torch.no_grad, "
+            "inference mode and numpy out of its forward."
+        )
 
 
 def quick_copy(classifier: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -15,13 +15,12 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from sslauth_utils.base.checks import check_number, check_whole, is_whole
-from sslauth_utils.base.device import autocast, plain_tensors
+from sslauth_utils.base.device import as_device, autocast, plain_tensors
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import SEEDS, seeded
 from sslauth_utils.schemes.similarity import ssim
 
 OBJECTIVES = ("ini", "max", "min")
-#: the least and the largest that PyTorch takes
-SEEDS = (-(2**63), 2**64 - 1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -133,8 +132,7 @@ class Generator(nn.Module):
         scales = round(math.log2(size / 4))
         self.config = {"latent": latent, "size": size, "depth": depth, "seed": seed}
         self.latent, self.depth = latent, depth
-        with torch.random.fork_rng(devices=[]), plain_tensors():
-            torch.manual_seed(seed)
+        with seeded(seed), plain_tensors():
             self.format = _Equalized(nn.Linear(latent, 16 * depth))
             self.first = _Equalized(nn.Conv2d(depth, depth, 3, padding=1))
             self.scales = nn.ModuleList(
@@ -217,7 +215,7 @@ def train_generator(
             f"Training a {size}-pixel generator on {len(features)} features needs keys of shape "
             f"({len(features)}, 3, {size}, {size}), not {tuple(keys.shape)}."
         )
-    device = torch.device(device)
+    device = as_device(device)
     generator = Generator(features.shape[1], size, depth, seed).to(device)
     history: list[dict[str, Any]] = []
     if objective != "ini":

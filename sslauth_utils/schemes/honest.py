@@ -5,7 +5,6 @@ memory layouts differ in the last bits; model files are often cast; features are
 rounded before they are sent.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.models.features import encode, normalise
-from sslauth_utils.models.folding import fold_batch_norm
-from sslauth_utils.models.resnet import ResNet
+from sslauth_utils.models.folding import can_be_folded, fold_batch_norm
+from sslauth_utils.models.training import own_copy
 from sslauth_utils.models.weights import known_sha256
 from sslauth_utils.schemes.precision import round_features
 
@@ -62,21 +61,21 @@ def honest_changes(
         yield change(
             "run", "threads", threads, lambda keys, threads=threads: with_threads(threads, encode, encoder, keys)
         )
-    channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
+    channels_last = own_copy(encoder).to(memory_format=torch.channels_last)
     yield change("run", "channels_last", "", lambda keys: encode(channels_last, keys))
     if torch.cuda.is_available():
         other = "cpu" if next(encoder.parameters()).is_cuda else "cuda"
-        moved = copy.deepcopy(encoder).to(other)
+        moved = own_copy(encoder).to(other)
         yield change("run", "device", other, lambda keys: encode(moved, keys))
 
     for dtype in (torch.float16, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        cast = copy.deepcopy(encoder).to(dtype)
-        stored = copy.deepcopy(cast).float()
+        cast = own_copy(encoder).to(dtype)
+        stored = own_copy(cast).float()
         sha = known_sha256(cast)
         yield change("cast", "weights stored as", name, lambda keys, stored=stored: encode(stored, keys), sha)
         yield change("cast", "computed in", name, lambda keys, cast=cast: encode(cast, keys), sha)
-    if any(isinstance(module, ResNet) for module in encoder.modules()):
+    if can_be_folded(encoder):
         folded = fold_batch_norm(encoder)
         sha = known_sha256(folded)
         yield change("cast", "batch norm folded", "", lambda keys: encode(folded, keys), sha)

@@ -4,7 +4,6 @@ They are the null of every fragile signature. A sample a millionth from the boun
 nothing was changed.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 
 from sslauth_utils.models.classifiers import logits
 from sslauth_utils.models.encoders import Encoder
-from sslauth_utils.models.folding import fold_batch_norm
+from sslauth_utils.models.folding import can_be_folded, fold_batch_norm
+from sslauth_utils.models.training import own_copy
 from sslauth_utils.schemes.honest import with_threads
 
 #: (classifier, images, and perhaps how many of them at once) to its answer
@@ -60,17 +60,17 @@ def honest_changes(
             str(threads),
             lambda images, threads=threads: with_threads(threads, ask, classifier, images),
         )
-    laid_out = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
+    laid_out = own_copy(classifier).to(memory_format=torch.channels_last)
     yield HonestChange("run", "channels_last", "", lambda images: ask(laid_out, images))
     yield HonestChange("run", "oneDNN off", "", lambda images: _without_onednn(ask, classifier, images))
     if torch.cuda.is_available():
         other = "cpu" if next(classifier.parameters()).is_cuda else "cuda"
-        moved = copy.deepcopy(classifier).to(other)
+        moved = own_copy(classifier).to(other)
         yield HonestChange("run", "device", other, lambda images: ask(moved, images))
 
-    double = copy.deepcopy(classifier).double()
+    double = own_copy(classifier).double()
     yield HonestChange("cast", "computed in", "float64", lambda images: ask(double, images))
-    if any(isinstance(module, nn.BatchNorm2d) for module in classifier.modules()):
+    if can_be_folded(classifier):
         folded = fold_batch_norm(classifier)
         yield HonestChange("cast", "batch norm folded", "", lambda images: ask(folded, images))
     for dtype in (torch.float16, torch.bfloat16):
@@ -99,7 +99,7 @@ def stored_as(classifier: nn.Module, dtype: torch.dtype, constants: bool = False
     Args:
         constants: the pixels' mean and std, too: then every image is shifted.
     """
-    cast = copy.deepcopy(classifier)
+    cast = own_copy(classifier)
     kept = () if constants else ("mean", "std")
     with torch.no_grad():
         for name, value in cast.state_dict().items():

@@ -1,9 +1,13 @@
 """Key samples: which images the trusted party keeps."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sslauth_utils.base.checks import check_whole
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import SEEDS
+from sslauth_utils.models.labels import as_labels
 
 
 def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, seed: int = 0) -> Tensor:
@@ -18,7 +22,7 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
     from each of the 100 randomly sampled classes").
 
     Args:
-        labels: int64 (N,), the classes of the candidate images.
+        labels: whole numbers (N,), the classes of the candidate images (`as_labels`).
         count: keys to choose.
         per_class: None for any images, else keys of each of ``count / per_class`` classes.
         seed: same seed, same keys.
@@ -27,13 +31,16 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
         int64 (count,) without repeats.
 
     Raises:
-        UserError: no keys asked for, `count` not a multiple of `per_class`, or too few
-            images or classes.
+        UserError: labels that are none, no keys asked for, `count` not a multiple of `per_class`, too few
+            images or classes, or a seed that is no whole number.
     """
+    labels = as_labels(labels, len(labels))
     if count < 1:
         raise UserError(f"At least one key sample is needed, not {count}.")
-    draw = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=draw)
+    seed = int(seed) if isinstance(seed, np.integer) else seed
+    check_whole("The seed of the keys' choice", seed, *SEEDS)
+    draw = torch.Generator("cpu").manual_seed(seed)
+    order = torch.randperm(len(labels), generator=draw, device="cpu")
     if per_class is None:
         if count > len(labels):
             raise UserError(f"{count} key samples asked for, but the set has {len(labels)} images; ask for fewer.")
@@ -49,6 +56,6 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
             f"{count} keys with {per_class} from each class need {wanted} classes of at least {per_class} images; "
             f"the set has {len(candidates)}."
         )
-    classes = candidates[torch.randperm(len(candidates), generator=draw)[:wanted]]
+    classes = candidates[torch.randperm(len(candidates), generator=draw, device="cpu")[:wanted]]
     chosen = torch.cat([order[shuffled == label][:per_class] for label in classes])
-    return chosen[torch.randperm(count, generator=draw)]
+    return chosen[torch.randperm(count, generator=draw, device="cpu")]

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslauth_utils.base.device import strict_arithmetic
+from sslauth_utils.base.device import as_device, strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models.features import normalise
 from sslauth_utils.schemes.generator import Generator, pixel_norm
 from sslauth_utils.schemes.similarity import cosine
@@ -34,8 +35,7 @@ def linear(width: int, dimension: int, seed: int = 0) -> nn.Linear:
         UserError: a width or dimension below 1.
     """
     _check_sizes(width, dimension)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         layer = nn.Linear(width, dimension, bias=False)
         nn.init.normal_(layer.weight, std=width**-0.5)
     return layer.eval()
@@ -77,8 +77,7 @@ class TwoLayers(nn.Module):
 
     def __init__(self, width: int, hidden: int, dimension: int, seed: int = 0):
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.first, self.second = nn.Linear(width, hidden), nn.Linear(hidden, dimension)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -135,7 +134,7 @@ def train_mlp(
         )
     if steps < 1:
         raise UserError(f"A mapper is trained for at least one step, not {steps}.")
-    device = torch.device(device)
+    device = as_device(device)
     mapper = TwoLayers(features.shape[1], HIDDEN, targets.shape[1], seed).to(device)
     features, targets = features.to(device), targets.to(device)
     adam = torch.optim.Adam(mapper.parameters(), lr=learning_rate)

@@ -19,8 +19,8 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import BATCH, as_answer, check_logits, logits, repeatable_logits
-from sslauth_utils.models.features import as_pixels, where_it_computes
-from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
+from sslauth_utils.models.features import as_floats, as_pixels, where_it_computes
+from sslauth_utils.schemes.descent import check_differentiable, descend, differentiable, gradient, quick_copy
 
 KEY_BYTES = 32
 
@@ -151,6 +151,8 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
     Args:
         images: float32 (N, 3, H, W) in [0, 1], to start from; left untouched.
     """
+    images = as_floats(images, "Images to start from")
+    check_differentiable(classifier, images)
     margins(classifier, layer, images[:1])  # says what is wrong, if anything is
     device, dtype = where_it_computes(classifier)
     answer = quick_copy(classifier)
@@ -165,7 +167,7 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
 # --- stage 2: over the boundary ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crossing:
     """What stage 2 found with one step: images before and after, float32 (N, 3, H, W), and which crossed, bool (N,)."""
 
@@ -192,6 +194,8 @@ def cross(
     Raises:
         UserError: all images saturate, or no image reaches the boundary with the coarsest step.
     """
+    images = as_floats(images, "Images to start from")
+    check_differentiable(classifier, images)
     margins(classifier, layer, images[:1])
     device, _ = where_it_computes(classifier)
     start, found = images.to(device).clone(), []
@@ -241,7 +245,7 @@ def _cross(
 # --- enrolment and detection ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """A user's pairs, as they are kept and sent.
 
@@ -279,10 +283,14 @@ class Pairs:
     def margins_of(self, answer) -> Tensor:
         """The same of any function from images to logits (N, C), a tensor, an array or lists: an API, say.
 
+        Logits as the classifier gave them at enrolment: of log-probabilities in their place no label can be read.
+
         Raises:
             UserError: as `classifiers.logits`, or logits of another number of classes.
         """
-        answers = [check_logits([as_answer(answer(images))], len(images)) for images in (self.before, self.after)]
+        answers = [  # of copies, for a function may work in place
+            check_logits([as_answer(answer(images.clone()))], len(images)) for images in (self.before, self.after)
+        ]
         return torch.stack([margin_of(self.layer, given) for given in answers], dim=1)
 
     def changed(self, found: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from sslauth_utils.base import tensors
 from sslauth_utils.base.checks import check_choice, check_whole, is_number, is_whole
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.base.seeds import SEEDS
 from sslauth_utils.models.features import check_features, near_one, normalise
-from sslauth_utils.schemes.generator import OBJECTIVES, SEEDS, Generator
+from sslauth_utils.schemes.generator import OBJECTIVES, Generator
 from sslauth_utils.schemes.similarity import cosine, ssim
 
 #: of the file: 1 was safetensors and a JSON beside it, 2 has its meaning in the header, under a digest
@@ -24,7 +25,7 @@ FORMAT = 2
 SCHEME = "SSL-Auth"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """What the trusted party keeps of one encoder.
 

@@ -7,7 +7,7 @@ import pandas as pd
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SchemeResult:
     """One scheme's view of one response.
 
@@ -37,7 +37,7 @@ class SchemeResult:
         return bool((self.similarity > self.tau).all())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
     """What the trusted party returns: every scheme's result and the hash baseline.
 
@@ -55,6 +55,13 @@ class Report:
         object.__setattr__(self, "_by_name", {result.scheme: result for result in self.results})
 
     def __getitem__(self, scheme: str) -> SchemeResult:
+        """A scheme's result by its name; SHA-256 is none of them (`weights_equal`).
+
+        Raises:
+            KeyError: the record has no such scheme; it names those that it has.
+        """
+        if scheme not in self._by_name:
+            raise KeyError(f"{scheme!r} is none of this report's schemes: {', '.join(self._by_name)}")
         return self._by_name[scheme]
 
     @property

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from sslauth_utils.base.checks import check_number, check_whole
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.classifiers import as_scores, repeatable_logits
-from sslauth_utils.models.features import where_it_computes
+from sslauth_utils.models.classifiers import as_answer, as_scores, repeatable_logits
+from sslauth_utils.models.features import as_floats, where_it_computes
 from sslauth_utils.models.penultimate import own_hooks
-from sslauth_utils.schemes.descent import descend, differentiable, gradient, quick_copy
+from sslauth_utils.schemes.descent import check_differentiable, descend, differentiable, gradient, quick_copy
 from sslauth_utils.schemes.pairs import outputs_of
 
 #: AID's weight of the term that activates neurons: its own code's, and that of the pairs' released comparison
@@ -139,13 +139,17 @@ def sensitive_samples(
         layer: whose weights; None for the last linear map.
         chunk: images at once; the slopes of all weights are kept for each.
     """
+    check_whole("The number of iterations", iterations, 0)
+    check_number("The learning rate on images", learning_rate, 0, above=True)
     check_number("The radius", radius, 0, above=True)
     check_whole("The chunk", chunk, 1)
     linear = [name for name, module in classifier.named_modules() if isinstance(module, nn.Linear)]
     if layer is None and not linear:
         raise UserError("The classifier has no linear map; name the layer whose weights are to count.")
     layer, made = linear[-1] if layer is None else layer, []
+    images = as_floats(images, "Images to start from")
     repeatable_logits(classifier, images)
+    check_differentiable(classifier, images)
     device, dtype = where_it_computes(classifier)
     for part in images.split(chunk):
         moved = start = part.to(device).clone()
@@ -166,7 +170,9 @@ def _descend(
     **more,
 ) -> Tensor:  # fmt: skip
     """`descend` with a loss (N,) of the logits (N, C); `hooked` if it reads what the classifier's own layers give."""
+    images = as_floats(images, "Images to start from")
     repeatable_logits(classifier, images)  # says what is wrong, if anything is
+    check_differentiable(classifier, images)
     device, dtype = where_it_computes(classifier)
     answer = classifier if hooked else quick_copy(classifier)
     with differentiable(classifier):
@@ -174,7 +180,7 @@ def _descend(
     return moved.cpu()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Singles:
     """Single images, each with the label that it had at enrolment.
 
@@ -195,6 +201,7 @@ class Singles:
         Raises:
             UserError: as `classifiers.repeatable_logits`.
         """
+        images = as_floats(images, "Images to enrol")
         return Singles(images, _top1(repeatable_logits(classifier, images), layer), layer)
 
     def changed(self, answer: Callable[[Tensor], Tensor]) -> Tensor:
@@ -203,7 +210,7 @@ class Singles:
         Raises:
             UserError: as `classifiers.as_scores`.
         """
-        return _top1(as_scores(answer(self.images), len(self.images)), self.layer) != self.labels
+        return _top1(as_scores(answer(self.images.clone()), len(self.images)), self.layer) != self.labels
 
 
 def _top1(answers: Tensor, layer: nn.Linear | None) -> Tensor:
@@ -221,7 +228,14 @@ def random_pair_rate(changed: Tensor) -> float:
 
     Args:
         changed: bool (N,), N at least 2.
+
+    Raises:
+        UserError: something else, numbers or a column for each image, say.
     """
+    changed = as_answer(changed)
+    if changed.ndim != 1 or changed.dtype != torch.bool:
+        kind = str(changed.dtype).removeprefix("torch.")
+        raise UserError(f"Whether each image changed must be bool, shape (N,), not {kind} {tuple(changed.shape)}.")
     count, calm = len(changed), int((~changed).sum())
     if count < 2:
         raise UserError("Pairs need at least two images.")
@@ -229,5 +243,10 @@ def random_pair_rate(changed: Tensor) -> float:
 
 
 def independent_pair_rate(rate: float) -> float:
-    """1 − (1 − p)²: how often one of two independent images changes, if one alone does with probability p."""
+    """1 − (1 − p)²: how often one of two independent images changes, if one alone does with probability p.
+
+    Raises:
+        UserError: a rate outside [0, 1].
+    """
+    check_number("The rate of changes", rate, 0, 1)
     return 1 - (1 - rate) ** 2

@@ -100,14 +100,14 @@ def test_a_poisoned_classifier_obeys_the_trigger_and_keeps_its_accuracy(trained)
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one int64 label an image"),
-        (lambda model: retrain(model, IMAGES[:5], LABELS[:5], SETTINGS), "a batch of 30 at least"),
-        (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one int64 label an image"),
+        (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one label an image, whole numbers of shape"),
+        (lambda model: retrain(model, IMAGES[:5], LABELS[:5], SETTINGS), "a batch of 30 images at least, not 5"),
+        (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one label an image, whole numbers of shape"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 0, 1), "learning_rate"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e-3, 1, "lbfgs"), "one of sgd, adam"),
         (lambda model: prune_globally(model, 50), "a share in"),
         (lambda model: prune_globally(nn.Flatten(), 0.5), "nothing to prune"),
-        (lambda model: poison(model, IMAGES, LABELS, Trigger(3, 1), 2, 0, SETTINGS), "share of poisoned"),
+        (lambda model: poison(model, IMAGES, LABELS, Trigger(3, 1), 2, 0, SETTINGS), "What is poisoned is a share in"),
         (lambda model: poison(model, IMAGES, LABELS * 0, Trigger(3, 1), 0, 0.1, SETTINGS), "nothing to poison"),
         (lambda model: poison(model, IMAGES, LABELS, Trigger(30, 1), 2, 0.1, SETTINGS), "does not fit"),
     ],

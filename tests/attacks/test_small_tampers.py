@@ -45,7 +45,7 @@ def test_the_same_seed_is_the_same_direction_and_another_is_another(encoder):
 
 @pytest.mark.parametrize("relative", [-0.1, 10, float("nan"), float("inf")])
 def test_noise_refuses_sizes(encoder, relative):
-    with pytest.raises(UserError, match=r"from 0 on up to 1, .*; 10 % is 0\.1"):
+    with pytest.raises(UserError, match=r"relative size is a share in \[0, 1\], not .*; 10 % is 0\.1"):
         add_weight_noise(encoder, relative)
 
 
@@ -63,7 +63,7 @@ def test_the_way_begins_at_the_encoder_and_ends_at_the_tampered_one(encoder):
 
 
 def test_the_way_refuses_other_shares_and_other_architectures(encoder):
-    with pytest.raises(UserError, match="number in \\[0, 1\\]"):
+    with pytest.raises(UserError, match=r"The part of the way is a share in \[0, 1\], not 1\.5; 10 % is 0\.1"):
         part_way(encoder, encoder, 1.5)
     with pytest.raises(UserError, match="no way"):
         part_way(encoder, build_encoder("resnet18", 8), 0.5)

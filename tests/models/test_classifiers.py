@@ -191,7 +191,7 @@ def test_shifting_moves_and_mirrors_whole_images():
     [
         ({"images": torch.rand(8, 3, 8, 8)}, "stored pixels"),
         ({"labels": torch.zeros(7, dtype=torch.int64)}, "one label an image"),
-        ({"labels": torch.full((8,), 12)}, "do not fit a classifier of 10 classes"),
+        ({"labels": torch.full((8,), 12)}, "Labels to train on from 12 to 12 do not fit 10 classes"),
         ({"settings": SupervisedSettings(batch_size=9)}, "batches of 9"),
     ],
 )

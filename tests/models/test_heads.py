@@ -126,9 +126,9 @@ def test_a_setting_out_of_range_is_told(name, value, wanted):
     [
         (lambda x, y: (x, y + 1), "Labels from 1 to 3 do not fit 3 classes."),
         (lambda x, y: (x, y - 1), "Labels from -1 to 1 do not fit 3 classes."),
-        (lambda x, y: (x, y[:9]), "A classifier needs features (N, D) and labels (N,), not (90, 8), (9,)."),
-        (lambda x, y: (x[:, 0], y), "A classifier needs features (N, D) and labels (N,), not (90,), (90,)."),
-        (lambda x, y: (x[:0], y[:0]), "A classifier needs features (N, D) and labels (N,), not (0, 8), (0,)."),
+        (lambda x, y: (x, y[:9]), "Labels must be one label an image, whole numbers of shape (90,), not int64 (9,)."),
+        (lambda x, y: (x[:, 0], y), "A classifier needs features (N, D), N at least 1, not (90,)."),
+        (lambda x, y: (x[:0], y[:0]), "A classifier needs features (N, D), N at least 1, not (0, 8)."),
         (lambda x, y: (x * math.nan, y), "The classifier's loss is not finite; lower its rate (0.001)."),
     ],
 )

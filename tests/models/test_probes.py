@@ -77,7 +77,7 @@ def test_probes_know_a_class_that_only_the_test_set_has(blobs):
     ("change", "message"),
     [
         (lambda a: (a[0][:, 0], *a[1:]), "training features"),
-        (lambda a: (a[0], a[1][:5], *a[2:]), "training features"),
+        (lambda a: (a[0], a[1][:5], *a[2:]), "Training labels must be one label an image, whole numbers of shape"),
         (lambda a: (*a[:2], a[2][:0], a[3][:0]), "test features"),
         (lambda a: (*a[:2], a[2][:, :3], a[3]), "width 8, test features 3"),
     ],

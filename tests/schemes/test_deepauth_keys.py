@@ -215,9 +215,9 @@ def test_the_classifier_is_as_before(seeds):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"truth": torch.zeros(3, dtype=torch.int64)}, "one true class each"),
-        ({"truth": torch.full((60,), 9)}, "one true class each"),
-        ({"truth": torch.zeros(60)}, "one true class each"),
+        ({"truth": torch.zeros(3, dtype=torch.int64)}, "True classes of seeds must be one label an image"),
+        ({"truth": torch.full((60,), 9)}, "True classes of seeds from 9 to 9 do not fit"),
+        ({"truth": torch.zeros(60)}, "True classes of seeds must be one label an image, whole numbers"),
         ({"seeds": some_images(60) * 255}, "must lie in"),
         ({"seeds": some_images(60)[:, :1]}, "must have shape"),
         ({"settings": KeySettings(steps=1, step=1e-4)}, "boundary is not reached"),

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sslauth_utils.base.device import pick_device
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.base.tensors import describe, read_safetensors
 from sslauth_utils.images.identity import weights_path, weights_sha256
 from sslauth_utils.images.load import Images, load_images
@@ -92,8 +91,7 @@ def classifier_address(profile: str, model: str, seed: int) -> str:
 
 def _untrained(settings: Settings, classes: int, seed: int) -> Classifier:
     stats = PIXEL_STATS[settings["pixel_stats"]]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if ":" in settings["arch"]:
             return library_classifier(settings["arch"], classes, settings["size"], *stats)
         stem = "cifar" if settings["size"] <= 64 else "imagenet"

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sslauth_utils.base.device import pick_device
 from sslauth_utils.base.files import sha256_json
+from sslauth_utils.base.seeds import seeded
 from sslauth_utils.base.tensors import describe, read_safetensors
 from sslauth_utils.images.identity import weights_path, weights_sha256
 from sslauth_utils.images.load import load_images
@@ -69,8 +68,7 @@ def untrained_encoder(settings: Settings, scenario: str, seed: int) -> Encoder:
     where strangers have .0), and could not serve as strangers to each other.
     """
     stats = PIXEL_STATS[settings["pixel_stats"]]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(sha256_json([scenario, seed])[:8], 16))
+    with seeded(int(sha256_json([scenario, seed])[:8], 16)):
         if ":" in settings["arch"]:
             return library_encoder(settings["arch"], settings["size"], *stats)
         return build_encoder(settings["arch"], settings["width"], settings["stem"], *stats)
