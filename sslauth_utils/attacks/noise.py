@@ -1,11 +1,10 @@
 """Noise on the weights: a tamper without any aim, as small as one likes."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from sslauth_utils.attacks.layers import copy_and_layers
-from sslauth_utils.base.checks import check_share, check_whole
+from sslauth_utils.base.checks import check_share, check_whole, plain
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.seeds import SEEDS
 
@@ -24,7 +23,7 @@ def add_weight_noise(encoder: nn.Module, relative: float, seed: int = 0) -> nn.M
     """
     relative = check_share("The noise's relative size", relative)
     noisy, layers = copy_and_layers(encoder)
-    seed = int(seed) if isinstance(seed, np.integer) else seed
+    seed = plain(seed)
     check_whole("The noise's seed", seed, *SEEDS)
     draw = torch.Generator("cpu").manual_seed(seed)
     weights = {id(layer.weight): layer.weight for layer in layers.values()}  # those that layers share: once

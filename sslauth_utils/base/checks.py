@@ -3,8 +3,14 @@
 import math
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from sslauth_utils.base.errors import UserError
+
+
+def plain(value: Any) -> Any:
+    """A single number of numpy as a plain one; anything else as it is."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
 def is_whole(value: object) -> bool:
@@ -46,7 +52,7 @@ def check_share(what: str, value: object, above: bool = False) -> float:
     Raises:
         UserError: it is not, or per cent; `what` begins the sentence.
     """
-    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    value = plain(value)
     if not is_number(value) or not 0 <= value <= 1 or (above and value == 0):
         raise UserError(f"{what} is a share in {'(' if above else '['}0, 1], not {value!r}; 10 % is 0.1.")
     return float(value)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import write_json
-from sslauth_utils.base.notebooks import code_of, read_notebook
+from sslauth_utils.base.notebooks import check_cells, code_of, python_of, read_notebook
 from sslauth_utils.base.paths import CACHE, ROOT
 
 PACKAGE = "sslauth_utils"
@@ -55,8 +55,12 @@ def notebook_meanings(path: Path, root: Path = ROOT, everything: bool = False) -
     Raises:
         UserError: it is no notebook, its code is not valid Python, or it imports a module that does not exist.
     """
-    code = code_of(read_notebook(path))
-    meaning, imported = _memory(root).understood(code, path)
+    notebook = read_notebook(path)
+    try:
+        meaning, imported = _memory(root).understood(code_of(notebook), path)
+    except UserError:
+        check_cells(notebook, path)  # it knows in which cell the fault lies
+        raise
     waiting = [_existing(name, str(path), root) for name in imported]
     own = {path.relative_to(root).as_posix(): meaning}
     return own | _reachable(waiting, root, leave_out=() if everything else SHOWING)
@@ -99,7 +103,7 @@ def _existing(name: str, where: str, root: Path) -> str:
 
 def _understand(code: str, where: Path, root: Path) -> tuple[str, list[tuple[str, str]]]:
     try:
-        tree = _Bare().visit(ast.parse(code))
+        tree = _Bare().visit(ast.parse(python_of(code) if where.suffix == ".ipynb" else code))
     except SyntaxError as error:
         raise UserError(f"{where} is not valid Python (line {error.lineno}: {error.msg}); correct it.") from error
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -18,6 +18,7 @@ from sslauth_utils.claims.measures import ACROSS, MEASURES
 from sslauth_utils.claims.rules import ENOUGH_SEEDS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds
 from sslauth_utils.claims.statistics import UnequalKeys
 from sslauth_utils.claims.tolerance import matched_tolerances
+from sslauth_utils.schemes.record import check_tau
 from sslauth_utils.study.rows import load_rows, select
 
 COLUMNS = ["id", "source", "quantity", "paper", "measured", "low", "high", "n", "verdict", "cuts"]
@@ -27,7 +28,7 @@ class Results:
     """The rows of a profile, of one seed or of all, each table read once, and what claims measure in them."""
 
     def __init__(self, profile: str, tau: float, results: Path = RESULTS, seed: int | None = None):
-        self.profile, self.tau, self._results, self._seed = profile, tau, results, seed
+        self.profile, self.tau, self._results, self._seed = profile, check_tau(tau), results, seed
         self._tables: dict[tuple[str, str], pd.DataFrame | None] = {}
         null = self._rows("03_verify_intact", "rows")
         self._tolerances = None if null is None else matched_tolerances(null, tau)

@@ -22,10 +22,10 @@ from typing import Any
 import pandas as pd
 
 from sslauth_utils.base.errors import UserError, command
-from sslauth_utils.base.files import atomic, read_json, sha256_json, write_json, write_rows, write_text
+from sslauth_utils.base.files import atomic, read_json, sha256_file, sha256_json, write_json, write_rows, write_text
 from sslauth_utils.base.paths import CONFIG, RESULTS
 from sslauth_utils.base.tensors import describe
-from sslauth_utils.study.profiles import KEPT, PRETRAIN
+from sslauth_utils.study.profiles import KEPT, PRETRAIN, load_profile
 from sslauth_utils.study.rows import load_rows
 
 #: columns of runs.csv
@@ -39,12 +39,16 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     """Copy the run of `profile` to ``reference/<profile>``, replacing what is there; returns that folder.
 
     Raises:
-        UserError: the profile has not been run to its end, or an encoder of the run is gone.
+        UserError: the profile has not been run to its end, or not with its settings of today; what lies there is the
+            restored reference itself; or an encoder of the run is gone.
     """
     run, target = results / profile, results / "reference" / profile
-    if not (run / "summary.csv").is_file():
-        raise UserError(f"results/{profile} holds no summary.csv; finish ./run_all.sh --profile {profile} first.")
-    finished = [read_json(path) for path in sorted(run.glob("*/**/done.json"))]
+    if (run / KEPT).is_file():
+        raise UserError(f"results/{profile} holds the reference itself, laid out by --restore: no run to keep.")
+    for name in ("summary.csv", "findings.csv"):
+        if not (run / name).is_file():
+            raise UserError(f"results/{profile} holds no {name}; finish ./run_all.sh --profile {profile} first.")
+    finished = _finished(profile, run)
     working = target.with_name(f"{profile}.new")  # the old reference stays until the new one is whole
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
@@ -64,6 +68,41 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     working.rename(target)
     return target
+
+
+def _finished(profile: str, run: Path) -> list[dict[str, Any]]:
+    """``done.json`` of all runs that are there: each whole, and made with the settings that the profile has."""
+    known, found = load_profile(profile), []
+    for notebook in known.notebooks:
+        own = sorted(run / notebook / name for name in known.folders(notebook))
+        for folder in [run / notebook, *own]:
+            tables = [folder / "rows.csv", folder / "measures.csv"]
+            if not any(path.is_file() for path in [*tables, folder / "executed.ipynb"]):
+                continue
+            done = _whole(folder / "done.json", tables)
+            if done is None:
+                raise UserError(f"{folder} is not as a finished run left it; finish ./run_all.sh --profile {profile}.")
+            given = known.parameters(notebook, done["scenario"], done["seed"] or 0)
+            for name, value in given.items():
+                if done["parameters"].get(name, value) != value:
+                    raise UserError(
+                        f"{folder} was run with {name} {done['parameters'][name]!r}, and config/{profile}.yaml now "
+                        f"says {value!r}; run it again, or put the value back."
+                    )
+            found.append(done)
+    return found
+
+
+def _whole(path: Path, tables: Sequence[Path]) -> dict[str, Any] | None:
+    """What a run says of itself, if its tables are as it left them."""
+    try:
+        done = read_json(path)
+        digests = {Path(name).name: digest for name, digest in done["outputs"].items()}
+        now = {table.name: sha256_file(table) for table in tables if table.is_file()}
+        whole = all(digests.get(name) == digest for name, digest in now.items())
+        return done if whole and done.keys() >= {"notebook", "scenario", "seed", "parameters", "artifacts"} else None
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _copy_encoder(done: dict[str, Any], artifacts: Path, target: Path) -> None:

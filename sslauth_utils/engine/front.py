@@ -8,6 +8,7 @@ import argparse
 import itertools
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,6 +155,12 @@ def go_on(python: Path, module: str, arguments: Sequence[str]) -> NoReturn:
     os.execve(python, [str(python), "-m", module, *arguments], environment.clean_variables())
 
 
+def reader_has_gone() -> int:
+    """End quietly where a pipe was closed (``| head``); the exit code of a program that a closed pipe ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed has a place
+    return 128 + signal.SIGPIPE
+
+
 def main(arguments: list[str]) -> None:
     """Check the options, see to the environment, and go on in ``sslauth_utils.engine.run``."""
     options = parse(arguments)
@@ -174,5 +181,8 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(errors="replace")  # a terminal that knows fewer signs still gets the list
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("Interrupted; run again to go on.")
+    except BrokenPipeError:
+        sys.exit(reader_has_gone())

@@ -128,6 +128,11 @@ def profile_runs(name: str) -> list[Run]:
     for notebook in _in_order(infos, name):
         info, path = infos[notebook], NOTEBOOKS / f"{notebook}.ipynb"
         missing = [read for read in info.reads if not (ROOT / read).exists()]
+        own = {"profile"} if info.runs == "profile" else {"profile", "scenario", "seed"}
+        if given := sorted(own & profile.notebooks[notebook].keys()):
+            raise UserError(
+                f"config/{name}.yaml: {notebook} gives {given[0]}, which each run has by itself; remove it there."
+            )
         if missing:
             raise UserError(f"{path} reads {missing[0]}, which does not exist; make it, or correct the metadata.")
         made[notebook] = [
@@ -151,8 +156,7 @@ def _cells(profile: profiles.Profile, notebook: str, runs: str) -> list[tuple[st
     if runs == "profile":
         return [(None, None)]
     if runs == "model-seed":
-        models = {name: of for name, of in profile.models.items() if notebook in of.get("notebooks", [notebook])}
-        return [(model, seed) for model, values in models.items() for seed in values["seeds"]]
+        return profile.models_of(notebook)
     return [(scenario, seed) for scenario in profile.scenarios for seed in profile.seeds]
 
 

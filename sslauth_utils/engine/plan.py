@@ -63,7 +63,9 @@ def _files(reads: Sequence[str]) -> list[str]:
         path = ROOT / read
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found += [
-            file.relative_to(ROOT).as_posix() for file in inside if file.is_file() and not file.name.startswith(".")
+            file.relative_to(ROOT).as_posix()
+            for file in inside
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path.parent).parts)
         ]
     return found
 
@@ -115,6 +117,24 @@ def pending(runs: Sequence[Run]) -> list[Pending]:
         if reasons:
             found[run.folder] = Pending(run, tuple(reasons), changed, old)
     return list(found.values())
+
+
+def other_settings(one: Pending) -> str:
+    """The first setting that the run, or one that it needs, had otherwise, as "n_keys: 6 → 100"; "" if none had.
+
+    A setting that there was not yet when the rows were made is no other one.
+    """
+    now, then = made_from(one.run), one.old.get("made_from", {})
+    for name in one.changed:
+        kind, _, rest = name.partition(" ")
+        old, new = then.get(name), now.get(name)
+        if kind == "value" and old is not None and new is not None:
+            return _reason(name, old, new, then)
+        if kind == "values" and isinstance(old, dict) and isinstance(new, dict):
+            for setting in sorted(old.keys() & new.keys()):
+                if old[setting] != new[setting]:
+                    return f"{setting} of {rest}: {_short(old[setting])} → {_short(new[setting])}"
+    return ""
 
 
 def _differs(path: str, digest: str) -> bool:

@@ -23,7 +23,7 @@ from sslauth_utils.engine.estimate import Estimate, duration, estimate, in_words
 from sslauth_utils.engine.progress import Progress, status
 from sslauth_utils.engine.warm import warm
 from sslauth_utils.report.last_screen import last_screen
-from sslauth_utils.study.profiles import KEPT
+from sslauth_utils.study.profiles import KEPT, profile_of_rows
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 GRACE = 10  # seconds in which an interrupted Snakemake may cancel what it has queued on other machines
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command again and it goes on from here.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        return front.reader_has_gone()
 
 
 def _chosen(runs: list[graph.Run], options: Namespace) -> list[graph.Run]:
@@ -251,20 +253,71 @@ def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> 
     todo = plan.pending(chosen)
     expected = estimate(todo)
     show_plan(options, chosen, todo, expected)
-    if todo:  # rows of one's own are made with today's profile
-        (RESULTS / options.profile / KEPT).unlink(missing_ok=True)
+    if todo:
+        _remove_restored(options.profile)
     failed = _run_snakemake(options, todo, expected) if todo else []
     if failed and not options.only:
         # Snakemake starts no summary when something it needs failed; the reader still wants the rest.
         for run in _summaries(runs):
-            if run in failed and status(run)["state"] == "waiting" and not _alone(run, options):
-                failed.remove(run)
-                print("The summary was made from the rows that there are.")
+            if run in failed and status(run)["state"] == "waiting":
+                try:
+                    _check_settings(run.needs)
+                except UserError as error:
+                    print(f"No summary was made. {error}")
+                    continue
+                if not _alone(run, options):
+                    failed.remove(run)
+                    print("The summary was made from the rows that there are.")
     return _outcome(options, chosen, failed, start)
 
 
+def _remove_restored(profile: str) -> None:
+    """Take away the reference's rows, where they were laid out: what is made now would be judged with them."""
+    folder = RESULTS / profile
+    if not (folder / KEPT).is_file():
+        return
+    for table in (*folder.glob("*/*/rows.csv"), *folder.glob("*/*/measures.csv")):
+        if not (table.parent / "done.json").is_file():
+            table.unlink()
+    (folder / KEPT).unlink()
+    print("The reference's rows, which lay here, are removed; they stay in results/reference.")
+
+
+def _check_settings(runs: Sequence[graph.Run]) -> list[plan.Pending]:
+    """Those of `runs` whose rows are older than the code or the data, say.
+
+    Raises:
+        UserError: rows were made with other settings than the profile's of today, which would be told beside them, or
+            are not as their run left them.
+    """
+    found = []
+    for one in plan.pending([run for run in runs if all((ROOT / path).is_file() for path in run.outputs)]):
+        if not one.changed and one.old and not one.reasons[0].startswith("needs "):
+            raise UserError(f"{one.reasons[0]}; run ./run_all.sh --profile {one.run.profile} again.")
+        if other := plan.other_settings(one):
+            raise UserError(
+                f"The rows of {one.run.name} were made with other settings ({other}), so they cannot be shown with "
+                f"today's; run ./run_all.sh --profile {one.run.profile}, or put the settings back."
+            )
+        found.append(one)
+    return found
+
+
+def _tell_left_over(profile: str) -> None:
+    """Say which rows are not counted: of seeds or scenarios that the profile no longer has, or copies of folders."""
+    known = profile_of_rows(profile)
+    folders = sorted(table.parent for table in (RESULTS / profile).glob("*/*/rows.csv"))
+    if left := [folder for folder in folders if folder.name not in known.folders(folder.parent.name)]:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        print(f"Not counted: rows of {left[0].relative_to(ROOT).as_posix()}{more}, which the profile does not have.")
+
+
 def redraw(options: Namespace, runs: list[graph.Run]) -> int:
-    """``--figures-only``: run the summary from the rows that there are."""
+    """``--figures-only``: run the summary from the rows that there are.
+
+    Raises:
+        UserError: there is no summary, there are no rows, or as `_check_settings`.
+    """
     start, summaries = time.monotonic(), _summaries(runs)
     if not summaries:
         raise UserError(f"Profile {options.profile} has no summary notebook; add 90_summary to its file.")
@@ -278,6 +331,9 @@ def redraw(options: Namespace, runs: list[graph.Run]) -> int:
             print(f"Missing rows: {notebook}, all of them")
         else:
             print(f"Missing rows: {notebook} of {', '.join(f'{run.scenario} seed {run.seed}' for run in absent)}")
+    if not (RESULTS / options.profile / KEPT).is_file():
+        for one in _check_settings(needed):
+            print(f"Older rows: {one.run.name} ({one.reasons[0]})")
     failed = [run for run in summaries if _alone(run, options)]
     return _outcome(options, summaries, failed, start)
 
@@ -354,6 +410,7 @@ def _outcome(options: Namespace, chosen: list[graph.Run], failed: list[graph.Run
     for run in failed:
         _tell_failure(run, failed, log)
     folder = RESULTS / options.profile
+    _tell_left_over(options.profile)
     made = [run for run in _summaries(chosen) if run not in failed]
     if made and (folder / "summary.csv").is_file():
         report = FIGURES / options.profile / "report.html"
@@ -389,4 +446,9 @@ if __name__ == "__main__":
     for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that a cluster's jobs are cancelled, too
         if signal.getsignal(ending) is signal.SIG_DFL:  # under nohup SIGHUP is ignored
             signal.signal(ending, signal.default_int_handler)
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = front.reader_has_gone()
+    sys.exit(code)

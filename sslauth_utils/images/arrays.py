@@ -128,7 +128,8 @@ def read_zip(path: Path, size: int) -> Pixels:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("index.csv"), encoding="utf-8-sig")))
+            text = io.TextIOWrapper(archive.open("index.csv"), encoding="utf-8-sig", newline="")
+            rows = list(csv.DictReader(text, strict=True, skipinitialspace=True))
             names = _names_of_labels(path, rows)
             classes = [names[label] for label in range(len(names))]
             opened = (open_image(io.BytesIO(archive.read(row["file"])), f"{row['file']} in {path}") for row in rows)
@@ -139,7 +140,7 @@ def read_zip(path: Path, size: int) -> Pixels:
         raise
     except RuntimeError as error:  # encrypted, or packed in a way that Python cannot unpack
         raise UserError(f"{path} cannot be unpacked ({error}); pack it again as a plain zip.") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise UserError(
             f"{path} needs an index.csv with the columns file, label (0, 1, ...) and class, "
             f"naming files in the zip ({error})."
@@ -149,8 +150,13 @@ def read_zip(path: Path, size: int) -> Pixels:
 
 def _names_of_labels(path: Path, rows: list[dict[str, str]]) -> dict[int, str]:
     names: dict[int, str] = {}
-    for row in rows:
+    labels: dict[str, int] = {}
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise UserError(f"{path}: line {number} of index.csv has more or fewer cells than the first; correct it.")
         label, name = int(row["label"]), row["class"]
+        if labels.setdefault(row["file"], label) != label:
+            raise UserError(f"{path}: index.csv gives {row['file']} two labels; correct it.")
         if names.setdefault(label, name) != name:
             raise UserError(f"{path}: index.csv calls label {label} both {names[label]!r} and {name!r}; correct it.")
     if not names:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslauth_utils.base.checks import check_choice, check_whole
+from sslauth_utils.base.checks import check_choice, check_whole, plain
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import sha256_file
 from sslauth_utils.base.fingerprint import combined, meanings
@@ -73,7 +73,8 @@ def load_images(name: str, split: str = "train", size: int = 32, count: int | No
         UserError: unknown name or split, a size or count out of range, a set that is not there
             and cannot be had, damaged files, or a set whose other split has other classes.
     """
-    _check(split, size, count, seed)
+    size, count, seed = plain(size), plain(count), plain(seed)
+    _check(name, split, size, count, seed)
     if name in EMBEDDED:
         pixels = _embedded(name, split, size, count)
         return _images(_subset(pixels, name, split, count, seed), name, "embedded")
@@ -98,7 +99,9 @@ def known_names() -> list[str]:
     return sorted({*EMBEDDED, *DOWNLOADS, "imagenet", *_array_names()})
 
 
-def _check(split: str, size: int, count: int | None, seed: int) -> None:
+def _check(name: str, split: str, size: int, count: int | None, seed: int) -> None:
+    if not isinstance(name, str):
+        raise UserError(f"A set of images has a name, as text, not {name!r}; a folder is folder:PATH.")
     check_choice("The split", split, SPLITS)
     check_whole("The image size, in pixels,", size, 8, 512)
     if count is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
-from sslauth_utils.base.checks import check_whole
+from sslauth_utils.base.checks import check_whole, plain
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 
@@ -59,7 +59,7 @@ def check_batch_size(given: int | np.integer) -> int:
     Raises:
         UserError: no whole number from 1 on.
     """
-    given = int(given) if isinstance(given, np.integer) else given
+    given = plain(given)
     check_whole("The batch size", given, 1)
     return given
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslauth_utils.base.checks import check_choice
+from sslauth_utils.base.checks import check_choice, plain
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.features import as_pixels, encode, normalise, put_back, where_it_computes
@@ -62,10 +62,13 @@ def enrol(
     """
     keys = as_pixels(keys, "Key samples").clone()
     tau = check_tau(tau)
-    objectives = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    try:
+        objectives = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    except TypeError as error:
+        raise UserError(f"The objectives must be names of generators, not {objectives!r}; () takes none.") from error
     for objective in objectives:
         check_choice("A generator's objective", objective, OBJECTIVES)
-    size, depth, steps, seed = (int(one) if isinstance(one, np.integer) else one for one in (size, depth, steps, seed))
+    size, depth, steps, seed, learning_rate = map(plain, (size, depth, steps, seed, learning_rate))
     check_settings(size, depth, seed, steps, learning_rate)
     if keys.dtype != torch.uint8:
         keys = (keys.float() * 255).round().to(torch.uint8)

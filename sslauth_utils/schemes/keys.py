@@ -1,10 +1,9 @@
 """Key samples: which images the trusted party keeps."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sslauth_utils.base.checks import check_whole
+from sslauth_utils.base.checks import check_whole, plain
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.seeds import SEEDS
 from sslauth_utils.models.labels import as_labels
@@ -37,7 +36,7 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
     labels = as_labels(labels, len(labels))
     if count < 1:
         raise UserError(f"At least one key sample is needed, not {count}.")
-    seed = int(seed) if isinstance(seed, np.integer) else seed
+    seed = plain(seed)
     check_whole("The seed of the keys' choice", seed, *SEEDS)
     draw = torch.Generator("cpu").manual_seed(seed)
     order = torch.randperm(len(labels), generator=draw, device="cpu")

@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sslauth_utils.base import tensors
-from sslauth_utils.base.checks import check_choice, check_whole, is_number, is_whole
+from sslauth_utils.base.checks import check_choice, check_whole, is_number, is_whole, plain
 from sslauth_utils.base.device import strict_arithmetic
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.seeds import SEEDS
@@ -143,8 +142,7 @@ def check_tau(tau: float) -> float:
     Raises:
         UserError: it is text, a percentage, or at an end of the range.
     """
-    if isinstance(tau, np.generic):
-        tau = tau.item()
+    tau = plain(tau)
     if not is_number(tau) or not 0 < tau < 1:
         raise UserError(f"tau is a similarity strictly between 0 and 1, not {tau!r}; the paper's 99.5 % is 0.995.")
     return tau

@@ -12,9 +12,8 @@ A profile is ``config/<name>.yaml``::
     expected_minutes:                                    # may be left out: of a run that nobody has made yet
       01_pretrain_encoders: {cifar10: 85, imagenet: 15}
 
-A notebook's parameters are its own values, then those of its scenario that it
-declares, then ``profile``, ``scenario`` and ``seed``. A model is the scenario of the
-notebooks on classifiers.
+A notebook's parameters are its own values, ``profile``, ``scenario`` and ``seed``. One that reads ``scenario`` in the
+notebook's block has the scenario's value. A model is the scenario of the notebooks on classifiers.
 """
 
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from sslauth_utils.base.paths import CONFIG, RESULTS
 PRETRAIN, ENROL, FINE_TUNE, BACKDOOR = "01_pretrain_encoders", "02_enrol_keys", "04_fine_tuning", "06_backdoor"
 CLASSIFIERS, TAMPERS = "20_sensitive_samples", "21_sample_pairing"
 SIGNATURE_KEYS, SIGNATURES = "22_deepauth_keys", "23_deepauth"
+SUMMARY = "90_summary"
 Settings = Mapping[str, Any]
 
 
@@ -67,6 +67,19 @@ class Profile:
                         raise UserError(f"config/{self.name}.yaml: scenario {scenario} lacks the value {name!r}.")
                     values[name] = known[scenario][name]
         return {"profile": self.name, **({"scenario": scenario, "seed": seed} if scenario else {}), **values}
+
+
+    def folders(self, notebook: str) -> set[str]:
+        """Names of the folders that the profile's runs of `notebook` may have, ``cifar10-s0``, if it has any."""
+        if notebook not in self.notebooks:
+            return set()
+        found = {f"{scenario}-s{seed}" for scenario in self.scenarios for seed in self.seeds}
+        return found | {f"{model}-s{seed}" for model, seed in self.models_of(notebook)}
+
+    def models_of(self, notebook: str) -> list[tuple[str, int]]:
+        """The models for which `notebook` is run, each with its seeds."""
+        chosen = {name: of for name, of in self.models.items() if notebook in of.get("notebooks", [notebook])}
+        return [(model, seed) for model, values in chosen.items() for seed in values["seeds"]]
 
 
 def profile_names() -> list[str]:
@@ -120,13 +133,14 @@ def _read(name: str, path: Path) -> Profile:
             raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {seeds}.")
         if len(set(seeds)) < len(seeds):
             raise UserError(f"{path}: seeds names one twice ({seeds}); name each once.")
-    for section in ("scenarios", "notebooks"):
-        for entry, values in content[section].items():
+    for section in ("scenarios", "notebooks", "models"):
+        for entry, values in content.get(section, {}).items():
             check_name(f"{path}: a name in {section}", entry)
             if not isinstance(values, dict):
                 raise UserError(
                     f"{path}: {section}.{entry} must hold names and values, not {values!r}; write {{}} for none."
                 )
+    _check_values(path, content)
     expected = content.get("expected_minutes", {})
     known = isinstance(expected, dict) and all(
         notebook in content["notebooks"]
@@ -138,6 +152,30 @@ def _read(name: str, path: Path) -> Profile:
     if not known:
         raise UserError(f"{path}: expected_minutes must hold minutes by notebook and scenario, those of the file only.")
     return Profile(name, content["seeds"], content["scenarios"], content["notebooks"], expected, models)
+
+
+def _check_values(path: Path, content: dict[str, Any]) -> None:
+    """Refuse what would be passed over without a word, or would make every verdict wrong."""
+    notebooks = content["notebooks"]
+    read = {name for values in notebooks.values() for name, value in values.items() if value == "scenario"}
+    for section, own in (("scenarios", set()), ("models", {"seeds", "notebooks"})):
+        for entry, values in content.get(section, {}).items():
+            if unread := sorted(values.keys() - read - own):
+                raise UserError(
+                    f"{path}: {section}.{entry} gives {unread[0]}, but no notebook reads it: write scenario as its "
+                    "value in the notebook's block, or correct the name."
+                )
+            named = values.get("notebooks", [])
+            if "notebooks" in own and (not isinstance(named, list) or not set(named) <= notebooks.keys()):
+                raise UserError(
+                    f"{path}: {section}.{entry}.notebooks must list notebooks of this file, not {named!r}."
+                )
+    taus = {name: notebooks[name]["tau"] for name in (ENROL, SUMMARY) if "tau" in notebooks.get(name, {})}
+    for name, tau in taus.items():
+        if not is_number(tau) or not 0 < tau < 1:
+            raise UserError(f"{path}: {name}'s tau must be a similarity in (0, 1), not {tau!r}; 99.5 % is 0.995.")
+    if len(set(taus.values())) > 1:
+        raise UserError(f"{path}: {ENROL} and {SUMMARY} must have one tau, not {taus[ENROL]} and {taus[SUMMARY]}.")
 
 
 def notebook_settings(

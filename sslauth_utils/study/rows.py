@@ -9,6 +9,7 @@ import pandas as pd
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.profiles import profile_of_rows
 
 COLUMNS = ["experiment", "scenario", "seed", "keys", "scheme", "tamper", "strength", "key", "similarity"]
 
@@ -18,15 +19,20 @@ MEASURE_COLUMNS = ["experiment", "scenario", "seed", "tamper", "strength", "quan
 
 
 def load_rows(profile: str, notebook: str, results: Path = RESULTS, table: str = "rows") -> pd.DataFrame:
-    """All rows that finished runs of `notebook` left under `profile`, in a fixed order.
+    """All rows that runs of `notebook` left under `profile`, in a fixed order.
+
+    Of seeds and scenarios that the profile has; others, of an earlier profile, say, and copies are left out.
 
     Args:
         table: "rows" (similarities) or "measures" (utility, attack success).
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the profile is not in order.
     """
-    files = sorted((results / profile / notebook).glob(f"*/{table}.csv"))
+    known = profile_of_rows(profile, results).folders(notebook)
+    files = sorted(
+        path for path in (results / profile / notebook).glob(f"*/{table}.csv") if path.parent.name in known
+    )
     if not files:
         raise UserError(
             f"There are no {table} of {notebook} in results/{profile}; make them with "

@@ -100,9 +100,9 @@ def test_a_poisoned_classifier_obeys_the_trigger_and_keeps_its_accuracy(trained)
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one label an image, whole numbers of shape"),
+        (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one label an image, whole numbers of"),
         (lambda model: retrain(model, IMAGES[:5], LABELS[:5], SETTINGS), "a batch of 30 images at least, not 5"),
-        (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one label an image, whole numbers of shape"),
+        (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one label an image, whole numbers of"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 0, 1), "learning_rate"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e-3, 1, "lbfgs"), "one of sgd, adam"),
         (lambda model: prune_globally(model, 50), "a share in"),

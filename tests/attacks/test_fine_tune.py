@@ -200,13 +200,16 @@ def test_a_setting_out_of_range_is_told(name, value, wanted):
     assert str(caught.value) == f"Fine-tuning's {name} must be {wanted}, not {value!r}."
 
 
+NOT_LABELS = "Labels to fine-tune on must be one label an image, whole numbers of shape (48,), not "
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda x, y: (x[:9], y[:9]), "at least one batch of 16 images, not 9."),
-        (lambda x, y: (x, y[:9]), "Labels to fine-tune on must be one label an image, whole numbers of shape (48,), not int64 (9,)."),
+        (lambda x, y: (x, y[:9]), NOT_LABELS + "int64 (9,)."),
         (lambda x, y: (x, y - 1), "Labels to fine-tune on from -1 to 1 must be 0 or more."),
-        (lambda x, y: (x, y.float()), "Labels to fine-tune on must be one label an image, whole numbers of shape (48,), not float32 (48,)."),
+        (lambda x, y: (x, y.float()), NOT_LABELS + "float32 (48,)."),
         (lambda x, y: (x.float() / 255, y), "uint8 (N, 3, H, W), not torch.float32 (48, 3, 16, 16)."),
         (lambda x, y: (x[:, 0], y), "uint8 (N, 3, H, W), not torch.uint8 (48, 16, 16)."),
     ],

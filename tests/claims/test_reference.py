@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.files import write_json
+from sslauth_utils.base.files import read_json, sha256_file, write_json
 from sslauth_utils.base.tensors import describe
 from sslauth_utils.claims.cuts import cuts_in_words
 from sslauth_utils.claims.families import read_claims
@@ -33,11 +33,11 @@ def finished(tmp_path):
             machine = {"gpu": None, "system": "kernel", "processor": "a processor", "threads": 2}
             facts = {
                 "notebook": notebook, "scenario": "cifar10", "seed": seed,
-                "parameters": {"profile": "lite", "scenario": "cifar10", "seed": seed} | SETTINGS,
+                "parameters": load_profile("lite").parameters(notebook, "cifar10", seed),
                 "versions": {"torch": "2"}, "machine": machine, "git": {"commit": "c", "dirty": False},
                 "fingerprint": f"print of {notebook}", "seconds": 3, "peak_memory_mb": 500, "finished": "then",
                 "artifacts": {f"{kind}-cifar10-s{seed}-run": True for kind in ("encoder", "accuracies")},
-                "outputs": {f"results/lite/{notebook}/cifar10-s{seed}/rows.csv": f"rows of {seed}"},
+                "outputs": {f"results/lite/{notebook}/cifar10-s{seed}/rows.csv": sha256_file(folder / "rows.csv")},
             }  # fmt: skip
             (folder / "done.json").write_text(json.dumps(facts))
     torch.manual_seed(0)
@@ -92,7 +92,7 @@ def test_freeze_says_where_every_run_came_from(finished):
     assert runs.drop(columns=["notebook", "scenario", "versions"]).iloc[3].to_dict() == {
         "seed": 1, "finished": "then", "seconds": 3, "peak_memory_mb": 500, "commit": "c", "uncommitted_changes": False,
         "processor": "a processor", "threads": 2, "gpu": "", "made_from_sha256": "print of 05_pruning",
-        "rows_sha256": "rows of 1", "measures_sha256": "",
+        "rows_sha256": sha256_file(results / "lite" / "05_pruning" / "cifar10-s1" / "rows.csv"), "measures_sha256": "",
     }  # fmt: skip
     assert "kernel" not in (target / "runs.csv").read_text(), "the system's name is not kept"
 
@@ -102,6 +102,9 @@ def test_freeze_keeps_measures_beside_the_rows_and_only_where_there_are_some(fin
     for seed in (0, 1):
         path = results / "lite" / "05_pruning" / f"cifar10-s{seed}" / "measures.csv"
         path.write_text(f"scenario,seed,quantity,value\ncifar10,{seed},accuracy,0.75\n")
+        done = read_json(path.with_name("done.json"))
+        done["outputs"]["results/lite/05_pruning/measures.csv"] = sha256_file(path)
+        write_json(path.with_name("done.json"), done)
     target = freeze("lite", results)
     measures = pd.read_csv(target / "05_pruning.measures.csv.gz", dtype=str)
     assert measures.to_dict("list") == {"scenario": ["cifar10"] * 2, "seed": ["0", "1"], "quantity": ["accuracy"] * 2,
@@ -135,6 +138,59 @@ def test_without_the_run_s_encoder_nothing_is_frozen_and_the_old_reference_stays
 def test_freezing_an_unfinished_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"holds no summary\.csv"):
         freeze("lite", tmp_path)
+
+
+def spoil(results, how):
+    folder = results / "lite" / "05_pruning" / "cifar10-s1"
+    done = read_json(folder / "done.json")
+    if how == "interrupted":
+        (folder / "done.json").unlink()
+    elif how == "not a run's":
+        write_json(folder / "done.json", {})
+    elif how == "rows changed":
+        (folder / "rows.csv").write_text("scenario,seed,similarity\ncifar10,1,0.5\n")
+    elif how == "measures left over":
+        (folder / "measures.csv").write_text("scenario,seed,quantity,value\n")
+    elif how == "other settings":
+        done["parameters"]["rates"] = [0.1]
+        write_json(folder / "done.json", done)
+    else:
+        (results / "lite" / how).unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("interrupted", "cifar10-s1 is not as a finished run left it"),
+        ("not a run's", "cifar10-s1 is not as a finished run left it"),
+        ("rows changed", "cifar10-s1 is not as a finished run left it"),
+        ("measures left over", "cifar10-s1 is not as a finished run left it"),
+        ("other settings", "was run with rates [0.1], and config/lite.yaml now says"),
+        ("findings.csv", "holds no findings.csv"),
+    ],
+)
+def test_only_whole_runs_of_today_s_settings_are_frozen_and_the_old_reference_stays(finished, how, said):
+    results, _ = finished
+    target = freeze("lite", results)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    spoil(results, how)
+    with pytest.raises(UserError) as caught:
+        freeze("lite", results)
+    assert said in str(caught.value)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+
+
+def test_the_restored_reference_is_not_frozen_again(finished):
+    results, _ = finished
+    target = freeze("lite", results)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    shutil.rmtree(results / "lite")
+    restore("lite", results)
+    for name in ("summary.csv", "findings.csv"):
+        shutil.copy(target / name, results / "lite" / name)
+    with pytest.raises(UserError, match="holds the reference itself"):
+        freeze("lite", results)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
 
 
 def test_what_was_frozen_can_be_restored(finished):

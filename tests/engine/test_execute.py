@@ -158,7 +158,7 @@ def test_a_notebook_that_draws_rests_on_what_only_shows(package):
     [("import sslauth_utils.models.gone as g\ng", "imports sslauth_utils.models.gone, but there is no such module"),
      ("from sslauth_utils.gone import x\nx", "imports sslauth_utils.gone, but there is no such module"),
      ("from sslauth_utils.models import gone\ngone", "imports sslauth_utils.models.gone, but there is no such module"),
-     ("def f(:", "is not valid Python (line 2")],
+     ("def f(:", "is not valid Python (line 1 of code cell 2")],
 )  # fmt: skip
 def test_imports_that_cannot_work_are_told(package, code, sentence):
     with pytest.raises(UserError) as caught:
