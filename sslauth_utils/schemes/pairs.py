@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
-from sslauth_utils.base.checks import check_choice, check_number, check_whole
+from sslauth_utils.base.checks import check_choice, check_number, check_whole, plain
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import BATCH, as_answer, check_logits, logits, repeatable_logits
@@ -58,6 +58,8 @@ class PairSettings:
         check_number("The pairs' learning_rate", self.learning_rate, 0, above=True)
         check_number("The pairs' weight (lambda)", self.weight, 0)
         check_choice("The pairs' activity", self.activity, (True, False))
+        if not isinstance(self.steps, list | tuple):
+            raise UserError(f"The steps over the boundary must be a list of numbers, not {self.steps!r}.")
         for step in self.steps:
             check_number("A step over the boundary", step, 0, 1, above=True)
         if not self.steps or list(self.steps) != sorted(set(self.steps), reverse=True):
@@ -373,6 +375,8 @@ def make_pairs(classifier: nn.Module, key: bytes, size: int, settings: PairSetti
     Raises:
         UserError: as the stages and `enrol`; a step at which no pair is left is left out, unless it is the first.
     """
+    size = plain(size)
+    check_whole("The side of the images, in pixels,", size, 1)
     images = random_images(settings.count, size, settings.seed)
     layer = keyed_layer(key, repeatable_logits(classifier, images).shape[1])
     found: dict[float, Pairs] = {}

@@ -103,6 +103,17 @@ def test_a_poisoned_classifier_obeys_the_trigger_and_keeps_its_accuracy(trained)
         (lambda model: retrain(model, IMAGES, LABELS[:5], SETTINGS), "one label an image, whole numbers of"),
         (lambda model: retrain(model, IMAGES[:5], LABELS[:5], SETTINGS), "a batch of 30 images at least, not 5"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS[:5], 1e-3, 1), "one label an image, whole numbers of"),
+        (lambda model: retrain(model, IMAGES, LABELS + 5, SETTINGS), "do not fit 3 classes"),
+        (
+            lambda model: retrain(model, IMAGES, LABELS, SETTINGS, {"x.weight": torch.ones(1).bool()}),
+            "'x.weight' is not",
+        ),
+        (lambda model: tune_last_layer(model, IMAGES, LABELS - 101, 1e-3, 1), "do not fit 3 classes"),
+        (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e-3, 1, batch_size=0), "batch_size must be"),
+        (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e38, 3), "Fine-tuning diverged in epoch"),
+        (lambda model: poison(model, IMAGES, LABELS, Trigger(3, 1), 12, 0.1, SETTINGS), "do not fit 3 classes"),
+        (lambda model: backdoor_scores(model, IMAGES, LABELS[:, None], Trigger(3, 1), 2), "one label an image"),
+        (lambda model: backdoor_scores(model, IMAGES, LABELS * 0 + 2, Trigger(3, 1), 2), "none to stamp"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 0, 1), "learning_rate"),
         (lambda model: tune_last_layer(model, IMAGES, LABELS, 1e-3, 1, "lbfgs"), "one of sgd, adam"),
         (lambda model: prune_globally(model, 50), "a share in"),
@@ -136,3 +147,12 @@ def test_training_in_16_bits_is_refused():
         retrain(model, IMAGES, LABELS, SETTINGS)
     with pytest.raises(UserError, match="float32, not float16"):
         tune_last_layer(model, IMAGES, LABELS, 1e-3, 1)
+
+
+def test_pixels_and_labels_of_any_kind_give_one_score(trained):
+    stored = (IMAGES * 255).round().to(torch.uint8)
+    trigger = Trigger(3, 1)
+    wanted = backdoor_scores(trained, stored, LABELS, trigger, 2)
+    for images in (stored.long(), stored.numpy()):
+        for labels in (LABELS.tolist(), LABELS.numpy(), LABELS.int()):
+            assert backdoor_scores(trained, images, labels, trigger, 2) == wanted

@@ -1,5 +1,8 @@
 """Tampers as small as one likes: noise, and part of the way to an attacked encoder."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -160,3 +163,42 @@ def test_a_tampered_copy_is_the_same_whatever_the_caller_has_switched_on(tamper)
         found = TAMPERS[tamper](model)
     assert not any(weight.is_inference() for weight in found.parameters())
     assert all(torch.equal(value, wanted[name]) for name, value in found.state_dict().items())
+
+
+def test_weights_that_layers_share_get_the_noise_once():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40))
+    model[2].weight = model[0].weight
+    noisy = add_weight_noise(model, 0.1)
+    assert noisy[0].weight is noisy[2].weight
+    moved, weight = (noisy[0].weight - model[0].weight).detach(), model[0].weight.detach()
+    assert (moved.std() / weight.square().mean().sqrt()).item() == pytest.approx(0.1, rel=0.05)
+
+
+SHARES = {
+    "prune": lambda model, share: prune(model, share), "globally": lambda model, share: prune_globally(model, share),
+    "noise": lambda model, share: add_weight_noise(model, share),
+    "way": lambda model, share: part_way(model, model, share),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("share", ["0.1", None, True, 10, -0.1, math.nan, [0.1]], ids=str)
+@pytest.mark.parametrize("tamper", SHARES.values(), ids=SHARES.keys())
+def test_what_is_no_share_is_told(encoder, tamper, share):
+    with pytest.raises(UserError, match=r"is a share in \[0, 1\], not .*; 10 % is 0\.1\."):
+        tamper(encoder, share)
+
+
+@pytest.mark.parametrize("tamper", SHARES.values(), ids=SHARES.keys())
+def test_numpys_numbers_are_shares(encoder, tamper):
+    def state(model):
+        return [value.detach() for value in model.state_dict().values()]
+
+    given = zip(state(tamper(encoder, np.float64(0.25))), state(tamper(encoder, 0.25)), strict=True)
+    assert all(torch.equal(one, other) for one, other in given)
+
+
+@pytest.mark.parametrize("seed", ["1", 1.5, None, True])
+def test_the_noises_seed_is_a_whole_number(encoder, seed):
+    with pytest.raises(UserError, match="The noise's seed must be a whole number"):
+        add_weight_noise(encoder, 0.1, seed)

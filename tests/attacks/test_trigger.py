@@ -52,3 +52,12 @@ def test_a_trigger_that_does_not_fit_is_told(trigger, size):
         f"A trigger of {trigger.side} pixels with a margin of {trigger.margin} does not fit images of "
         f"{size[0]} x {size[1]}; make it smaller or take Trigger.for_size."
     )
+
+
+def test_whole_numbers_of_any_type_are_stamped_as_stored_pixels_and_other_ranges_are_told():
+    stored = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    wanted = Trigger().stamp(stored)
+    for given in (stored.long(), stored.int(), stored.numpy(), stored.numpy().astype("int64")):
+        assert torch.equal(Trigger().stamp(given), wanted)
+    with pytest.raises(UserError, match="must lie in"):
+        Trigger().stamp(stored.float())

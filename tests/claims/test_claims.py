@@ -10,13 +10,13 @@ from pairs_world import worsened
 from printed import ATTACK_SUCCESS, TABLE_6, cells
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.paths import NOTEBOOKS
+from sslauth_utils.base.paths import CONFIG, NOTEBOOKS
 from sslauth_utils.claims import judge
 from sslauth_utils.claims.families import POINTS, printed_points, read_claims
 from sslauth_utils.claims.judge import Results, evaluate
 from sslauth_utils.claims.rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, holds, rule_text
 from sslauth_utils.report.contents import all_figures, all_tables
-from sslauth_utils.study.profiles import profile_names
+from sslauth_utils.study.profiles import KEPT, profile_names
 from sslauth_utils.study.rows import COLUMNS, MEASURE_COLUMNS, select
 
 CLAIMS = {claim["id"]: claim for claim in read_claims()}
@@ -138,6 +138,8 @@ def test_rows_are_read_from_the_files_of_a_run(tmp_path, verdicts):
             folder = tmp_path / "demo" / notebook / f"{scenario}-s{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             part.to_csv(folder / f"{name}.csv", index=False)
+    kept = (CONFIG / "demo.yaml").read_text().replace("seeds: [0]", "seeds: [0, 1, 2, 3]", 1)
+    (tmp_path / "demo" / KEPT).write_text(kept)  # as many seeds as these rows have
     table = evaluate("demo", TAU, tmp_path).set_index("id")
     of = [name for name, claim in CLAIMS.items() if claim["notebook"] in ("03_verify_intact", "07_imitation")]
     pd.testing.assert_frame_equal(table.loc[of], verdicts("demo").loc[of])

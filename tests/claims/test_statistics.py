@@ -184,29 +184,30 @@ def test_groups_without_a_change_have_no_amplification():
 
 
 def test_rows_of_all_finished_runs_in_a_fixed_order(tmp_path):
-    for folder in ("imagenet-s0", "cifar10-s1", "cifar10-s0", "cifar10-s0/deeper"):
-        path = tmp_path / "demo" / "05_pruning" / folder / "rows.csv"
+    others = ("cifar10-s0/deeper", "cifar10-s2", "cifar10-s0 (copy)", "voc-s0", "mnist_lenet5-s5")
+    for folder in ("imagenet-s0", "cifar10-s1", "cifar10-s0", *others):
+        path = tmp_path / "lite" / "05_pruning" / folder / "rows.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"scenario,strength,similarity\n{folder},,0.30000000000000004\n")
-    (tmp_path / "demo" / "05_pruning" / "imagenet-s1" / "rows.partial").mkdir(parents=True)
-    read = load_rows("demo", "05_pruning", tmp_path)
+    (tmp_path / "lite" / "05_pruning" / "imagenet-s1" / "rows.partial").mkdir(parents=True)
+    read = load_rows("lite", "05_pruning", tmp_path)
     assert read["scenario"].tolist() == ["cifar10-s0", "cifar10-s1", "imagenet-s0"]
     assert read["strength"].tolist() == ["", "", ""], "an empty strength is a value"
     assert (read["similarity"] == 0.1 + 0.2).all()
 
 
 def test_measures_are_read_from_their_own_files(tmp_path):
-    for folder, tables in (("cifar10-s0", ("rows", "measures")), ("cifar10-s1", ("measures",)), ("z-s0", ("rows",))):
-        for table in tables:
-            path = tmp_path / "demo" / "06_backdoor" / folder / f"{table}.csv"
+    for folder, tables in (("cifar10-s0", "rows measures"), ("cifar10-s1", "measures"), ("imagenet-s0", "rows")):
+        for table in tables.split():
+            path = tmp_path / "lite" / "06_backdoor" / folder / f"{table}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"scenario,value\n{folder} {table},\n")
-    read = {table: load_rows("demo", "06_backdoor", tmp_path, table) for table in ("rows", "measures")}
+    read = {table: load_rows("lite", "06_backdoor", tmp_path, table) for table in ("rows", "measures")}
     assert read["measures"]["scenario"].tolist() == ["cifar10-s0 measures", "cifar10-s1 measures"]
-    assert read["rows"]["scenario"].tolist() == ["cifar10-s0 rows", "z-s0 rows"]
-    assert load_rows("demo", "06_backdoor", tmp_path).equals(read["rows"])
-    with pytest.raises(UserError, match=r"^There are no measures of 05_pruning in results/demo; make them with"):
-        load_rows("demo", "05_pruning", tmp_path, "measures")
+    assert read["rows"]["scenario"].tolist() == ["cifar10-s0 rows", "imagenet-s0 rows"]
+    assert load_rows("lite", "06_backdoor", tmp_path).equals(read["rows"])
+    with pytest.raises(UserError, match=r"^There are no measures of 05_pruning in results/lite; make them with"):
+        load_rows("lite", "05_pruning", tmp_path, "measures")
 
 
 def test_missing_rows_are_told(tmp_path):

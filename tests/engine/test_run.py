@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,14 +213,93 @@ def test_figures_only_runs_the_summary_alone_and_names_missing_rows(finished):
     before = done_times(finished)
     missing = finished.root / "results/demo/b_fill/square-s0/rows.csv"
     missing.unlink()
-    finished.write("config/demo.yaml", (finished.root / "config/demo.yaml").read_text().replace("2.0", "9.0"))
+    finished.write("sslauth_utils/attacks/shades.py", "SHADES = 4\n")
     answer = finished.run_all("--figures-only")
     assert answer.returncode == 0, answer.stderr
-    assert "Missing rows: b_fill of square seed 0\n" in answer.stdout and "circle seed" not in answer.stdout
+    assert "Older rows: b_fill circle seed 0 (attacks/shades.py changed)\n" in answer.stdout
+    assert (
+        "Missing rows: b_fill of square seed 0\n" in answer.stdout
+        and "Missing rows: b_fill of circle" not in answer.stdout
+    )
     assert "C1 4 3 [3, 3] 3 reproduced" in " ".join(finished.run_all("--claims").stdout.split())
     changed = {path.parent.name for path, when in done_times(finished).items() if when != before[path]}
     assert changed == {"z_summary"}
     assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        (
+            "config/demo.yaml",
+            "factor: 2.0",
+            "factor: 9.0",
+            "b_fill circle seed 0 were made with other settings (factor: 2.0 → 9.0)",
+        ),
+        (
+            "config/demo.yaml",
+            "[1, 2]",
+            "[1, 5]",
+            "a_make circle seed 0 were made with other settings (sides: [1, 2] → [1, 5])",
+        ),
+        ("results/demo/b_fill/circle-s0/rows.csv", "2,4", "2,5", "b_fill/circle-s0/rows.csv is not as the run left it"),
+    ],
+    ids=["own", "needed", "rows"],
+)
+def test_rows_of_other_settings_or_edited_by_hand_are_not_shown_with_todays(finished, path, old, new, said):
+    before = (finished.root / "results/demo/summary.csv").read_text()
+    finished.write(path, (finished.root / path).read_text().replace(old, new))
+    answer = finished.run_all("--figures-only")
+    assert answer.returncode == 1 and said in answer.stderr and "Traceback" not in answer.stderr
+    assert (finished.root / "results/demo/summary.csv").read_text() == before
+
+
+def test_where_a_run_fails_older_rows_of_other_settings_are_not_summed_up(finished):
+    before = (finished.root / "results/demo/summary.csv").read_text()
+    finished.write("config/demo.yaml", (finished.root / "config/demo.yaml").read_text().replace("[1, 2]", "[1, 5]"))
+    finished.notebook(
+        "a_make",
+        MAKE + "\nif scenario == 'square': raise SystemError('no')\n",
+        "sides = [1]\nseed = 0\nscenario = ''\nprofile = ''\n",
+        [],
+    )
+    answer = finished.run_all()
+    assert (
+        answer.returncode == 1
+        and "No summary was made. The rows of b_fill square seed 0 were made with other" in answer.stdout
+    )
+    assert (finished.root / "results/demo/summary.csv").read_text() == before
+
+
+def test_rows_that_the_profile_does_not_have_are_told_and_stay(finished):
+    for copy in ("b_fill/circle-s0 (copy)", "b_fill/circle-s7"):
+        shutil.copytree(finished.root / "results/demo/b_fill/circle-s0", finished.root / "results/demo" / copy)
+    answer = finished.run_all("--figures-only")
+    assert answer.returncode == 0
+    assert (
+        "Not counted: rows of results/demo/b_fill/circle-s0 (copy) and 1 more, which the profile does not have."
+        in answer.stdout
+    )
+    assert (finished.root / "results/demo/b_fill/circle-s7/rows.csv").is_file()
+
+
+def test_a_reference_that_was_laid_out_is_not_mixed_with_own_rows(finished):
+    (finished.root / "results/demo/profile.yaml").write_text((finished.root / "config/demo.yaml").read_text())
+    for path in finished.root.glob("results/demo/*/*/done.json"):
+        path.unlink()  # as --restore leaves it: rows alone
+    answer = finished.run_all("--only", "a_make")
+    assert answer.returncode == 0 and "The reference's rows, which lay here, are removed" in answer.stdout
+    assert sorted(finished.rows()) == ["demo/a_make/circle-s0/rows.csv", "demo/a_make/square-s0/rows.csv"]
+    assert not (finished.root / "results/demo/profile.yaml").exists()
+
+
+@pytest.mark.parametrize("arguments", ["--claims", "--list", "--dry-run", ""])
+def test_a_pipe_that_closes_ends_it_quietly(finished, arguments):
+    command = f"./run_all.sh {arguments} | head -n 1"
+    answer = subprocess.run(
+        ["bash", "-c", command], cwd=finished.root, env=finished.variables(), capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.count("\n") == 1 and "Traceback" not in answer.stderr and "Error" not in answer.stderr
 
 
 def test_a_colour_costs_the_summary_alone_and_figures_only_is_enough(finished):

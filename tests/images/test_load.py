@@ -473,6 +473,10 @@ def test_a_pickle_under_the_name_of_an_npz_is_not_run(home, tmp_path):
         ("file,label,class\nbad.jpg,0,c\n", r"bad\.jpg in .*mine\.zip cannot be read"),
         ("file,label,class\n0.jpg,0,c\n0.jpg,0,d\n", r"calls label 0 both 'c' and 'd'"),
         ("file,label,class\n", r"names no images"),
+        ("file,label,class\n0.jpg,0\n", r"line 2 of index\.csv has more or fewer cells"),
+        ("file,label,class\n0.jpg,0,dog, small\n", r"line 2 of index\.csv has more or fewer cells"),
+        ('file,label,class\n0.jpg,0,"dog\n0.jpg,0,dog\n', r"needs an index\.csv"),
+        ("file,label,class\n0.jpg,0,c\n0.jpg,1,d\n", r"gives 0\.jpg two labels"),
     ],
 )
 def test_a_faulty_zip(home, index, message):
@@ -483,6 +487,21 @@ def test_a_faulty_zip(home, index, message):
             archive.writestr("index.csv", index)
     with pytest.raises(UserError, match=message):
         load_images("mine")
+
+
+def test_blanks_behind_commas_are_no_part_of_a_class(home):
+    with zipfile.ZipFile(home / "mine.zip", "w") as archive:
+        archive.writestr("0.jpg", jpeg_bytes(random_images(32, 32, 3)))
+        archive.writestr("index.csv", "file, label, class\n0.jpg, 0, a cat\n")
+    assert load_images("mine").classes == ["a cat"]
+
+
+def test_numpys_numbers_will_do_and_a_name_is_a_text(home):
+    few = load_images("embedded_digits", size=np.int64(8), count=np.int64(5), seed=np.int32(3))
+    assert torch.equal(few.images, load_images("embedded_digits", size=8, count=5, seed=3).images)
+    for name in (home, None, 3):
+        with pytest.raises(UserError, match="A set of images has a name, as text"):
+            load_images(name)
 
 
 def test_a_zip_as_spreadsheets_and_other_packers_leave_it(home):

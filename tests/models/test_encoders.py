@@ -1,7 +1,9 @@
 """Encoders: built, wrapped or read from a file; their pixels, their files, and a hash that sees everything."""
 
+import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from sslauth_utils.models.encoders import (
     wrap,
 )
 from sslauth_utils.models.features import encode
+from sslauth_utils.models.folding import fold_batch_norm
 
 # --- ours -------------------------------------------------------------------------------------------------------------
 
@@ -482,3 +485,76 @@ def test_a_cast_is_another_encoder_to_the_hash(tiny):
     before = tiny.sha256()
     assert tiny.half().sha256() != before
     assert tiny.float().sha256() != before, "rounded weights stay rounded"
+
+
+NOT_SAVED = {
+    "compiled": lambda tiny: torch.compile(tiny),
+    "compiled within": lambda tiny: _with_backbone(tiny, torch.compile(tiny.backbone)),
+    "folded": lambda tiny: fold_batch_norm(tiny),
+    "weight norm": lambda tiny: _with_backbone(tiny, _normed(tiny.backbone)),
+    "own network": lambda tiny: wrap(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())),
+    "parallel": lambda tiny: nn.DataParallel(tiny),
+    "no encoder": lambda tiny: tiny.backbone,
+}
+
+
+def _with_backbone(encoder, backbone):
+    changed = copy.deepcopy(encoder)
+    changed.backbone = backbone
+    return changed
+
+
+def _normed(backbone):
+    changed = copy.deepcopy(backbone)
+    nn.utils.parametrizations.weight_norm(changed.conv1)
+    return changed
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+@pytest.mark.parametrize("change", NOT_SAVED.values(), ids=NOT_SAVED.keys())
+def test_what_could_not_be_read_back_is_not_saved(tiny, tmp_path, change):
+    path = tmp_path / "x.safetensors"
+    save_encoder(tiny, path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"^This encoder could not be read back from its file, so it is not saved: it "):
+        save_encoder(change(tiny), path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["config", "feature_dim", "weights_sha256"])
+def test_the_files_own_facts_keep_their_names(tiny, tmp_path, name):
+    with pytest.raises(UserError, match=f"The file has its own {name}"):
+        save_encoder(tiny, tmp_path / "x.safetensors", **{name: 3})
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_and_pytorch_are_facts_and_other_objects_are_told(tiny, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_encoder(tiny, path, knn=np.float32(0.5), count=np.int64(3), loss=torch.tensor(0.25))
+    meta = tensors.describe(path)
+    assert (meta["knn"], meta["count"], meta["loss"]) == (0.5, 3, 0.25)
+    load_encoder(path)
+    with pytest.raises(UserError, match="cannot be written as JSON"):
+        save_encoder(tiny, tmp_path / "y.safetensors", when=object())
+
+
+def test_saving_and_loading_leave_the_callers_random_numbers_and_give_trainable_weights(tiny, tmp_path):
+    state = torch.get_rng_state()
+    save_encoder(tiny, tmp_path / "x.safetensors")
+    with torch.inference_mode():
+        loaded = load_encoder(tmp_path / "x.safetensors")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(weight.is_inference() for weight in loaded.parameters()) and loaded.sha256() == tiny.sha256()
+
+
+def test_an_encoder_lies_on_one_device_whatever_the_default():
+    with torch.device("meta"):
+        encoder = build_encoder("resnet18", 2)
+        assert {tensor.device.type for tensor in (*encoder.parameters(), *encoder.buffers())} == {"meta"}
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, None, "8", True])
+def test_a_batch_size_is_a_whole_number(tiny, pictures, size):
+    with pytest.raises(UserError, match="The batch size must be a whole number from 1 on"):
+        encode(tiny, pictures, size)
+    assert torch.equal(encode(tiny, pictures, np.int64(100)), encode(tiny, pictures))

@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
+from sslauth_utils.models.classifiers import build_network
 from sslauth_utils.models.encoders import build_encoder
-from sslauth_utils.models.folding import fold_frozen_batch_norm
+from sslauth_utils.models.folding import can_be_folded, fold_batch_norm, fold_frozen_batch_norm
+from sslauth_utils.schemes.honest_classifier import honest_changes
 
 
 class Odd(nn.Module):
@@ -80,3 +83,67 @@ def test_folding_shares_the_weights_and_removes_resnets_batch_norms(tiny):
     assert not torch.allclose(folded(x), before) and torch.allclose(folded(x), network(x), rtol=1e-4)
     trained = {name for name, p in network.named_parameters() if p.requires_grad}
     assert len(trained) == 20 and all("conv" in name or "downsample.0" in name for name in trained)
+
+
+class InOrderOfAnother(nn.Module):
+    """Convolutions and batch norms registered in another order than they run in."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+        self.bn1, self.bn2 = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).mean(dim=(2, 3))
+
+
+def with_ordinary_statistics(network, size):
+    network.train()
+    with torch.no_grad():
+        for _ in range(2):
+            network(torch.rand(4, 3, size, size, dtype=next(network.parameters()).dtype))
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "folds"),
+    [
+        (InOrderOfAnother, 16, False),
+        (Odd, 16, True),
+        (lambda: timm_model("test_efficientnet"), 64, False),
+        (lambda: torchvision.models.resnet18(weights=None, num_classes=4), 32, True),
+        (lambda: torchvision.models.resnet50(weights=None, num_classes=4), 32, True),
+        (lambda: build_network("resnet20", 4, 4), 32, True),
+        (lambda: build_network("resnet18", 4, 4), 32, True),
+        (lambda: build_network("vgg16", 4, 4), 32, True),
+        (lambda: build_network("small_cnn", 4, size=8), 8, True),
+    ],
+    ids=["order", "odd", "timm", "tv-resnet18", "tv-resnet50", "resnet20", "resnet18", "vgg16", "small_cnn"],
+)
+def test_folding_for_deployment_keeps_the_function_or_is_not_done(build, size, folds):
+    torch.manual_seed(0)
+    network, images = with_ordinary_statistics(build().double(), size), torch.rand(2, 3, size, size).double()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = fold_batch_norm(network)
+    with torch.no_grad():
+        assert torch.allclose(folded(images), network(images), rtol=1e-9)
+    assert can_be_folded(network) is folds
+    assert (batch_norms(folded) < batch_norms(network)) is folds
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("build", [InOrderOfAnother, lambda: build_network("small_cnn", 4, size=8)], ids=["not", "may"])
+def test_folding_is_an_honest_change_only_where_it_can_be_done(build):
+    network = with_ordinary_statistics(build(), 8)
+    names = [change.name for change in honest_changes(network)]
+    assert ("batch norm folded" in names) is can_be_folded(network)
+
+
+def batch_norms(network):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def timm_model(name):
+    import timm
+
+    return timm.create_model(name, pretrained=False, num_classes=4)

@@ -136,3 +136,23 @@ def test_features_and_labels_that_do_not_fit_are_told(directions, change, messag
     with pytest.raises(UserError) as caught:
         train_classifier(*change(*directions), 3, QUICK)
     assert str(caught.value) == message
+
+
+def test_a_head_predicts_without_its_dropout_and_keeps_its_mode(directions):
+    features, labels = directions
+    head = train_classifier(features, labels, 3, QUICK).train()
+    assert torch.equal(predict(head, features), predict(head, features)) and head.training
+
+
+@pytest.mark.parametrize(
+    "around",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu")],
+    ids=["no_grad", "inference", "autocast"],
+)
+def test_a_head_is_the_same_whatever_the_caller_has_switched_on(directions, around):
+    features, labels = directions
+    wanted = train_classifier(features, labels, 3, QUICK)
+    with around():
+        found = train_classifier(features.clone(), labels.tolist(), 3, QUICK)
+    assert same(found, wanted)
+    assert same(train_classifier(features.clone().requires_grad_(), labels.int(), 3, QUICK), wanted)

@@ -6,9 +6,14 @@ import math
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
+from sslauth_utils.models import simclr
+from sslauth_utils.models.classifiers import build_network
+from sslauth_utils.models.encoders import build_encoder
+from sslauth_utils.models.supervised import SupervisedSettings, train_supervised
 from sslauth_utils.models.training import train
 
 COUNT, BATCH = 14, 4  # three batches, two images left out
@@ -177,3 +182,62 @@ def test_after_epoch_may_stop_the_run(tmp_path):
     with pytest.raises(UserError, match=r"^It does not learn\.$"):
         toy.train(checkpoint=file, after_epoch=give_up)
     assert torch.equal(toy.weights(), good.weights()) and epochs_saved(file) == 2
+
+
+@pytest.mark.parametrize("kind", ["text", "weights"])
+def test_a_file_that_is_no_checkpoint_is_kept_beside_it(tmp_path, capsys, kind):
+    file, copies = tmp_path / "model.safetensors", []
+    for number in (1, 2):
+        if kind == "text":
+            file.write_text("of somebody's")
+        else:
+            save_file({"weight": torch.ones(2)}, file, {"of": "somebody's"})
+        content = file.read_bytes()
+        Toy().train(epochs=2, run="this", checkpoint=file, checkpoint_seconds=0)
+        copies.append(tmp_path / f"model.safetensors.kept{number}")
+        assert copies[-1].read_bytes() == content
+        assert f"was no checkpoint; it is kept as {copies[-1].name}" in capsys.readouterr().out
+    Toy().train(epochs=2, run="other", checkpoint=file, checkpoint_seconds=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in [file, *copies])
+
+
+def test_a_checkpoint_lies_at_home_and_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Toy().train(epochs=1, run="this", checkpoint="~/c.safetensors", checkpoint_seconds=0)
+    assert (tmp_path / "c.safetensors").is_file()
+    with pytest.raises(UserError, match="is a folder"):
+        Toy().train(epochs=1, run="this", checkpoint=tmp_path)
+
+
+def test_what_is_trained_in_place_must_not_be_frozen(tmp_path):
+    encoder = build_encoder("resnet18", 2).requires_grad_(False)
+    before = encoder.sha256()
+    with pytest.raises(UserError, match="All weights of the model are frozen"):
+        simclr.pretrain(encoder, IMAGES, simclr.SimCLRSettings(epochs=1, batch_size=8), "cpu")
+    classifier = build_network("small_cnn", 3, size=8).requires_grad_(False)
+    with pytest.raises(UserError, match="All weights of the model are frozen"):
+        train_supervised(classifier, IMAGES, [0, 1, 2, 0] * 4, SupervisedSettings(epochs=1, batch_size=8), "cpu")
+    assert encoder.sha256() == before
+    encoder.backbone.layer4.requires_grad_()
+    simclr.pretrain(encoder, IMAGES, simclr.SimCLRSettings(epochs=1, batch_size=8), "cpu")
+    assert encoder.sha256() != before
+
+
+def test_a_classifier_whose_training_fails_is_left_in_eval_mode():
+    classifier = build_network("small_cnn", 3, size=8)
+    settings = SupervisedSettings(epochs=1, batch_size=8, learning_rate=1e30)
+    with pytest.raises(UserError, match="diverged"):
+        train_supervised(classifier, IMAGES, [0, 1, 2, 0] * 4, settings, "cpu")
+    assert not any(module.training for module in classifier.modules())
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "gpu", "meta", "", 3.5])
+def test_a_device_that_is_not_here_is_told(device):
+    with pytest.raises(UserError, match=r"device"):
+        train_supervised(
+            build_network("small_cnn", 3, size=8), IMAGES, [0, 1, 2, 0] * 4, SupervisedSettings(epochs=1, batch_size=8),
+            device,
+        )  # fmt: skip
+
+
+IMAGES = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -262,15 +262,36 @@ class _MadeFromTheFirstImages(nn.Module):
         return self.scale * features
 
 
-@pytest.mark.parametrize("around", [_Counting, _MadeFromTheFirstImages])
+class _Reassigning(_Counting):
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.network(x)
+
+
+class _ReplacedAtFirst(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.scale = network, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        features = self.network(x)
+        if self.scale == 0:
+            self.scale = nn.Parameter(1 / features.detach().std().reshape(1))
+        return self.scale * features
+
+
+@pytest.mark.parametrize("around", [_Counting, _MadeFromTheFirstImages, _Reassigning, _ReplacedAtFirst])
 def test_an_encoder_that_changes_itself_is_told_and_put_back(encoder, keys, around):
     changing = around(encoder)
+    own = dict(changing.named_parameters()) | dict(changing.named_buffers())
     before = {name: value.clone() for name, value in changing.state_dict().items()}
     wrapped = wrap(changing)
     assert all(torch.equal(value, before[name]) for name, value in changing.state_dict().items())
     with pytest.raises(UserError, match=r"changes its own .* when it runs, even in eval mode"):
         enrol(wrapped, keys, ())
     assert all(torch.equal(value, before[name]) for name, value in changing.state_dict().items())
+    now = dict(changing.named_parameters()) | dict(changing.named_buffers())
+    assert all(now[name] is tensor for name, tensor in own.items()), "an optimiser holds these very tensors"
 
 
 @pytest.mark.parametrize(
@@ -278,6 +299,7 @@ def test_an_encoder_that_changes_itself_is_told_and_put_back(encoder, keys, arou
     [
         {"steps": -1}, {"steps": 2.0}, {"size": 16.0}, {"size": 0}, {"size": 24}, {"depth": 0}, {"seed": True},
         {"seed": None}, {"learning_rate": 0}, {"learning_rate": float("nan")}, {"objectives": ("least",)},
+        {"objectives": None},
     ],
     ids=str,
 )  # fmt: skip

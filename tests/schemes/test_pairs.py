@@ -1,5 +1,6 @@
 """Sample pairs against slow numpy, on a network small enough to compute by hand."""
 
+import copy
 import hashlib
 import math
 import struct
@@ -10,8 +11,10 @@ import torch
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.classifiers import build_network, logits
+from sslauth_utils.models.classifiers import build_network, labels, logits
 from sslauth_utils.schemes import pairs as sp
+from sslauth_utils.schemes import sensitive
+from sslauth_utils.schemes.deepauth_keys import KeySettings, make_keys
 from sslauth_utils.schemes.descent import descend, differentiable, gradient
 
 KEY = sp.user_key("alice")
@@ -255,6 +258,8 @@ def test_pairs_come_back_from_their_file(classifier, tmp_path):
         ({"steps": (1e-3, 1e-3)}, "must get smaller"),
         ({"steps": ()}, "must get smaller"),
         ({"steps": (0.0,)}, "above 0"),
+        ({"steps": 1e-3}, "must be a list of numbers, not 0.001"),
+        ({"steps": np.array([1e-2, 1e-3])}, "must be a list of numbers"),
         ({"activity": 1}, "activity must be one of"),
     ],
 )
@@ -350,3 +355,101 @@ def test_stored_images_are_pairs_in_units_of_one(classifier):
     stored = [(part * 255).round().to(torch.uint8) for part in (made.before, made.after)]
     found = sp.enrol(classifier, KEY, *stored)
     assert found.before.max() <= 1 and torch.equal(found.respond(classifier), found.margins)
+
+
+IN_PLACE = {
+    "rounds to bytes": lambda images: images.mul_(255).round_().div_(255),
+    "normalises": lambda images: images.sub_(0.5).mul_(2),
+    "zeros": lambda images: images.zero_(),
+}
+
+
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE.keys())
+def test_an_answer_that_works_in_place_leaves_what_is_stored(classifier, change):
+    pairs = sp.make_pairs(classifier, sp.user_key("a"), 8, SMALL)[1e-3]
+    singles = sensitive.Singles.enrol(classifier, pairs.before)
+    before = pairs.before.clone()
+    pairs.margins_of(lambda images: logits(classifier, change(images).clamp(0, 1)))
+    singles.changed(lambda images: logits(classifier, change(images).clamp(0, 1)))
+    pairs.confirm(classifier)
+    assert torch.equal(pairs.before, before) and torch.equal(singles.images, before)
+
+
+def test_singles_keep_images_of_their_own(classifier):
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    singles = sensitive.Singles.enrol(classifier, images)
+    images.zero_()
+    assert not singles.changed(lambda given: logits(classifier, given)).any()
+
+
+def test_answers_in_per_cent_are_no_logits(classifier):
+    pairs = sp.make_pairs(classifier, sp.user_key("a"), 8, SMALL)[1e-3]
+    with pytest.raises(UserError, match="gives per cent where logits are needed"):
+        pairs.margins_of(lambda images: 100 * logits(classifier, images).softmax(dim=1))
+
+
+class _NoGradient(nn.Module):
+    def __init__(self, network, how):
+        super().__init__()
+        self.network, self.how = network, how
+
+    def forward(self, x):
+        if self.how == "numpy":
+            return self.network(torch.from_numpy(x.detach().numpy()))
+        if self.how == "numpy of what has a gradient":
+            return self.network(torch.from_numpy(x.numpy()))
+        with torch.no_grad() if self.how == "no_grad" else torch.inference_mode():
+            return self.network(x)
+
+
+MAKERS = {
+    "pairs": lambda c, x: sp.make_pairs(c, sp.user_key("a"), 8, SMALL),
+    "stage 1": lambda c, x: sp.approach(c, sp.keyed_layer(sp.user_key("a"), 10), x, SMALL),
+    "stage 2": lambda c, x: sp.cross(c, sp.keyed_layer(sp.user_key("a"), 10), x, (1e-2,), 3),
+    "dbi": lambda c, x: sensitive.dbi(c, x, 2),
+    "aid": lambda c, x: sensitive.aid(c, x, 2),
+    "sensitive": lambda c, x: sensitive.sensitive_samples(c, x, 2),
+    "keys": lambda c, x: make_keys(c, x, labels(c, x), x, KeySettings(rule="upper half")),
+}
+
+
+@pytest.mark.parametrize("how", ["no_grad", "inference", "numpy", "numpy of what has a gradient"])
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS.keys())
+def test_a_classifier_without_gradients_is_told(classifier, maker, how):
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match=r"no gradient with respect to its images|fails on images"):
+        maker(_NoGradient(classifier, how), images)
+
+
+@pytest.mark.parametrize("maker", ["stage 1", "dbi", "aid", "sensitive", "keys"])
+def test_stored_pixels_are_images_in_units_of_one(classifier, maker):
+    maker = MAKERS[maker]
+    stored = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = [maker(classifier, images) for images in (stored, stored.float() / 255, stored.numpy())]
+    made = [one if isinstance(one, torch.Tensor) else one.at for one in made]
+    assert all(torch.equal(one, made[0]) for one in made)
+
+
+class _Counting(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.network(x)
+
+
+@pytest.mark.parametrize("maker", ["pairs", "dbi", "aid", "sensitive", "keys"])
+def test_a_classifier_that_changes_itself_is_told_and_put_back(classifier, maker):
+    changing, asked_here = _Counting(classifier), maker == "keys"  # for the true labels
+    with pytest.raises(UserError, match=r"changes its own calls when it runs"):
+        MAKERS[maker](changing, torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert changing.calls == asked_here
+
+
+def test_what_holds_tensors_is_compared_by_identity(classifier):
+    pairs = sp.make_pairs(classifier, sp.user_key("a"), 8, SMALL)[1e-3]
+    again = copy.deepcopy(pairs)
+    assert pairs == pairs and pairs != again and len({pairs, again}) == 2

@@ -28,3 +28,10 @@ def test_rows_and_table_say_the_same(encoder, record):
     mean = sum(row["similarity"] for row in rows if row["scheme"] == "Trans") / 8
     assert report.table().loc["Trans", "agreement %"] == f"{100 * mean:.3f}"
     assert "FAIL" in str(report)
+
+
+def test_a_scheme_that_is_not_there_is_named_beside_those_that_are():
+    report = Report([SchemeResult("DCmp", torch.ones(2), 0.9)], True)
+    with pytest.raises(KeyError, match="'SHA-256' is none of this report's schemes: DCmp"):
+        report["SHA-256"]
+    assert report == report and report != Report(report.results, True) and len({report}) == 1

@@ -144,6 +144,12 @@ def test_random_pairs_are_counted_over_all_pairings():
     assert sensitive.independent_pair_rate(0.5) == 0.75
     with pytest.raises(UserError, match="at least two"):
         sensitive.random_pair_rate(changed[:1])
+    for other in (changed.long(), changed.float(), changed[:, None], torch.stack([changed, changed], dim=1)):
+        with pytest.raises(UserError, match=r"must be bool, shape \(N,\), not"):
+            sensitive.random_pair_rate(other)
+    for rate in (50, -0.1, float("nan")):
+        with pytest.raises(UserError, match="The rate of changes must be"):
+            sensitive.independent_pair_rate(rate)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,9 @@ def test_random_pairs_are_counted_over_all_pairings():
         (lambda c, x: sensitive.aid(nn.Flatten(), x, 1), "none"),
         (lambda c, x: sensitive.sensitive_samples(c, x, 1, layer="head"), "no layer 'head'"),
         (lambda c, x: sensitive.sensitive_samples(c, x, 1, radius=0.0), "The radius must be"),
+        (lambda c, x: sensitive.sensitive_samples(c, x, 1, float("nan")), "The learning rate on images must be"),
+        (lambda c, x: sensitive.sensitive_samples(c, x, 1, -0.01), "The learning rate on images must be"),
+        (lambda c, x: sensitive.sensitive_samples(c, x, -3), "The number of iterations must be"),
         (lambda c, x: sensitive.dbi(c, x, 1, optimiser="lion"), "optimiser on images must be one of"),
         (lambda c, x: sensitive.dbi(nn.Sequential(c, nn.Softmax(1)), x, 1), "probabilities where logits"),
     ],

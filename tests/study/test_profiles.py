@@ -189,6 +189,13 @@ def test_a_profile_may_have_models_each_with_its_seeds(write):
         ("{net: {size: 8}}", "seeds must be whole numbers from 0 on, not None."),
         ("{net: {seeds: [a]}}", "seeds must be whole numbers from 0 on, not ['a']."),
         ("{cifar10: {seeds: [0]}}", "cifar10 is the name of a scenario and of a model"),
+        ("{my digits: {seeds: [0]}}", "a name in models is 'my digits', but must be of letters"),
+        ("{net: {seeds: [0], epoch: 5}}", "models.net gives epoch, but no notebook reads it"),
+        (
+            "{net: {seeds: [0], notebooks: [enrl]}}",
+            "models.net.notebooks must list notebooks of this file, not ['enrl']",
+        ),
+        ("{net: {seeds: [0], notebooks: enrol}}", "models.net.notebooks must list notebooks of this file, not 'enrol'"),
     ],
 )
 def test_faulty_models_are_told(write, models, sentence):
@@ -208,6 +215,16 @@ def test_a_profile_may_say_how_long_its_runs_take(write):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (lambda text: text.replace("{key_data: shapes}", "{key_data: shapes, n_keys: 5}"),
+         "scenarios.imagenet gives n_keys, but no notebook reads it: write scenario as its value"),
+        (lambda text: text.replace("{key_data: shapes}", "{key_data: shapes, key_dat: x}"),
+         "scenarios.imagenet gives key_dat, but no notebook reads it"),
+        (lambda text: f"{text}  90_summary: {{tau: 99.5}}\n",
+         "90_summary's tau must be a similarity in (0, 1), not 99.5; 99.5 % is 0.995."),
+        (lambda text: f"{text}  90_summary: {{tau: .nan}}\n",
+         "90_summary's tau must be a similarity in (0, 1), not nan; 99.5 % is 0.995."),
+        (lambda text: f"{text}  02_enrol_keys: {{tau: 0.99}}\n  90_summary: {{tau: 0.995}}\n",
+         "02_enrol_keys and 90_summary must have one tau, not 0.99 and 0.995"),
         (lambda text: text + "  bad: [1, 2", "tiny.yaml is not readable as YAML: "),
         (lambda text: text + "seeds: [1]\n", "gives the key 'seeds' a second time; correct it."),
         (lambda text: text.replace("  resize", "\tresize"), "tiny.yaml is not readable as YAML: "),
@@ -229,7 +246,8 @@ def test_a_profile_may_say_how_long_its_runs_take(write):
         (lambda text: text.replace("{key_data: shapes}", "shapes"),
          "tiny.yaml: scenarios.imagenet must hold names and values, not 'shapes'; write {} for none."),
     ],
-    ids=["open-bracket", "key-twice", "tab", "empty", "list", "unknown-section", "missing-section", "seeds-number",
+    ids=["scenario-unread", "scenario-misspelt", "tau-per-cent", "tau-nan", "two-taus", "open-bracket", "key-twice",
+         "tab", "empty", "list", "unknown-section", "missing-section", "seeds-number",
          "no-seeds", "negative-seed", "seed-twice", "scenario-with-blank", "scenario-number", "text-seed",
          "no-notebooks", "notebook-without-values", "scenario-without-values"],
 )  # fmt: skip
@@ -238,3 +256,13 @@ def test_a_faulty_profile_is_told(write, change, sentence):
     with pytest.raises(UserError) as caught:
         load_profile("tiny")
     assert sentence in str(caught.value)
+
+
+def test_the_folders_of_a_notebooks_runs(write):
+    write(f"{GOOD}models:\n  net: {{seeds: [1, 3]}}\n  other: {{seeds: [0], notebooks: [resize]}}\n")
+    profile = load_profile("tiny")
+    encoders = {f"{scenario}-s{seed}" for scenario in ("cifar10", "imagenet") for seed in (0, 2)}
+    assert profile.folders("enrol") == encoders | {"net-s1", "net-s3"}
+    assert profile.folders("resize") == encoders | {"net-s1", "net-s3", "other-s0"}
+    assert profile.folders("of_no_profile") == set()
+    assert profile.models_of("resize") == [("net", 1), ("net", 3), ("other", 0)]
