@@ -372,13 +372,18 @@ def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
             lines.append((f"{name}, {keys}", change, *kappa, *passed))
             if notebook == "07_imitation":
                 of[name, where["tamper"].removeprefix("disguised ")] = passed
-    before, after = run.met(0), longer.met()
+    before, after = run.met(0), longer.met(0)
     after = {name: met for name, met in after.items() if name in before}
     casts = {"scheme": "Trans", "kind": "cast", "seed": 0}
     return SimpleNamespace(
         lines=lines, of=of, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
         casts=[one.measure("passing", "03_verify_intact", casts) for one in (run, longer)],
     )  # fmt: skip
+
+
+def both(run: ReferenceRun, longer: ReferenceRun, claim: str) -> tuple[Number, Number]:
+    """What seed 0 measures for a claim in either run."""
+    return run.narrowed(claim, seed=0), longer.narrowed(claim, seed=0)
 
 
 def near(run: ReferenceRun) -> SimpleNamespace:
