@@ -174,8 +174,6 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
     for name, tau in taus.items():
         if not is_number(tau) or not 0 < tau < 1:
             raise UserError(f"{path}: {name}'s tau must be a similarity in (0, 1), not {tau!r}; 99.5 % is 0.995.")
-    if len(set(taus.values())) > 1:
-        raise UserError(f"{path}: {ENROL} and {SUMMARY} must have one tau, not {taus[ENROL]} and {taus[SUMMARY]}.")
 
 
 def notebook_settings(

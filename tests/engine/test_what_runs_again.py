@@ -140,7 +140,7 @@ EDITS = {
     "the store": ("study/store.py", "time.monotonic() - start", "time.monotonic() - start + 0", "", ""),
     "the words of an error": ("schemes/keys.py", "At least one key sample is needed", "Ask for a key sample", "", ""),
     "a comment": ("schemes/keys.py", "import torch\n", "import torch  # for permutations\n", "", ""),
-    "pruning": ("attacks/prune.py", "amount=float(rate)", "amount=float(rate) / 2",
+    "pruning": ("attacks/prune.py", "amount=rate)", "amount=rate / 2)",
                 "00 05 09 10 11 13 14 15 21 24 90", ""),
     "pre-training": ("models/simclr.py", "import math\n", "import math\n\nNEW = 1\n", ALL, FROM_ENCODERS),
     "probes": ("models/probes.py", "C=strength", "C=2 * strength", ALL, "accuracies fine_tuned"),
