@@ -60,6 +60,8 @@ def _eight_bits(image: Image.Image, what: str) -> Image.Image:
     elif image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):  # PPM: Pillow scales any maximum to 65535
         full = 2 ** tags.get(_BITS, (16,))[0] - 1  # a TIFF may have 12 bits
         grey = ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
+        if isinstance(image.info.get("transparency"), int):  # a PNG's one grey that is not to be seen
+            grey[values == image.info["transparency"]] = 255
     else:
         raise UserError(
             f"{what} holds signed or 32-bit whole numbers (from {values.min()} to {values.max()}), whose black and "

@@ -177,3 +177,11 @@ def test_photographs_stand_as_the_camera_noted(form, orientation):
 def test_damaged_notes_of_a_camera_do_not_matter():
     content = saved(EIGHT, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\xff\xff")
     assert np.array_equal(grey(content), EIGHT)
+
+
+def test_the_one_grey_that_a_16_bit_png_hides_lies_on_white():
+    values, file = np.full((4, 4), 1000, dtype=np.uint16), io.BytesIO()
+    values[0] = 65535 // 2
+    Image.fromarray(values).save(file, "PNG", transparency=1000)
+    shown = np.asarray(open_image(file, "x.png"))[..., 0]
+    assert (shown[0] == 127).all() and (shown[1:] == 255).all()

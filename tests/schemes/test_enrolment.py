@@ -268,11 +268,7 @@ class _Reassigning(_Counting):
         return self.network(x)
 
 
-class _ReplacedAtFirst(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.scale = network, nn.Parameter(torch.zeros(1))
-
+class _ReplacedAtFirst(_MadeFromTheFirstImages):
     def forward(self, x):
         features = self.network(x)
         if self.scale == 0:
