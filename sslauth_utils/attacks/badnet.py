@@ -16,7 +16,7 @@ from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.seeds import seeded
 from sslauth_utils.models import training
-from sslauth_utils.models.classifiers import Classifier, labels
+from sslauth_utils.models.classifiers import Classifier, classes_of, labels
 from sslauth_utils.models.features import as_pixels, where_it_computes
 from sslauth_utils.models.labels import as_labels
 from sslauth_utils.models.supervised import check_labelled
@@ -82,7 +82,7 @@ def badnet(
         UserError: images or labels that do not fit, too few of them, or weights that cannot be trained.
         NotTaken: the backdoor has not taken in time.
     """
-    truth = check_labelled(images, truth, classifier.classes, settings.batch_size)
+    truth = check_labelled(images, truth, classes_of(classifier), settings.batch_size)
     others = (truth != settings.target).nonzero().flatten()[: settings.stamped]
     if settings.target >= classifier.classes or len(others) < settings.stamped:
         raise UserError(

@@ -12,7 +12,7 @@ from sslauth_utils.base.checks import check_choice, check_number, check_whole
 from sslauth_utils.base.device import as_device, plain_tensors
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.models import training
-from sslauth_utils.models.classifiers import Classifier
+from sslauth_utils.models.classifiers import Classifier, classes_of
 from sslauth_utils.models.features import where_it_computes
 from sslauth_utils.models.supervised import check_labelled
 
@@ -66,7 +66,7 @@ def fine_tune_classifier(
         UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
             that diverges.
     """
-    labels = check_labelled(images, labels, classifier.classes, settings.batch_size)
+    labels = check_labelled(images, labels, classes_of(classifier), settings.batch_size)
     device, (_, dtype) = as_device(device), where_it_computes(classifier)
     tuned = training.copy_to_train(classifier).to(device)
     tuned.train(settings.batch_norm == "train")

@@ -56,6 +56,20 @@ class Classifier(Encoder):
         return self.feature_dim
 
 
+def classes_of(classifier: nn.Module) -> int:
+    """How many classes a classifier of ours has.
+
+    Raises:
+        UserError: it is a module of another kind.
+    """
+    if not isinstance(classifier, Classifier):
+        raise UserError(
+            f"A Classifier is needed (build_network, library_classifier, load_classifier), not a "
+            f"{type(classifier).__name__}; Classifier(network, classes) makes one of your own network."
+        )
+    return classifier.classes
+
+
 def build_network(
     arch: str,
     classes: int,

@@ -16,7 +16,7 @@ from sslauth_utils.base.files import sha256_json
 from sslauth_utils.base.layout import fast_layout, training_layout
 from sslauth_utils.base.tensors import sha256_tensors
 from sslauth_utils.models import training
-from sslauth_utils.models.classifiers import Classifier
+from sslauth_utils.models.classifiers import Classifier, classes_of
 from sslauth_utils.models.features import where_it_computes
 from sslauth_utils.models.labels import as_labels
 
@@ -73,7 +73,7 @@ def train_supervised(
         UserError: images or labels that do not fit, fewer than one batch, weights that cannot be trained, or a loss
             that diverges.
     """
-    labels = check_labelled(images, labels, classifier.classes, settings.batch_size)
+    labels = check_labelled(images, labels, classes_of(classifier), settings.batch_size)
     training.check_trainable(classifier)
     training.check_not_frozen(classifier)
     device, (_, dtype) = as_device(device), where_it_computes(classifier)

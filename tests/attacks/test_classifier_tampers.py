@@ -13,7 +13,7 @@ from sslauth_utils.attacks.quantise import quantise
 from sslauth_utils.attacks.trigger import Trigger
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.images.load import load_images
-from sslauth_utils.models.classifiers import accuracy, build_network
+from sslauth_utils.models.classifiers import Classifier, accuracy, build_network
 from sslauth_utils.models.supervised import SupervisedSettings, train_supervised
 
 CPU = torch.device("cpu")
@@ -164,3 +164,17 @@ def test_a_caller_without_gradients_and_a_named_device_are_no_matter(digits):
         assert way(copy.deepcopy(small).double(), "cpu")[0].mean.dtype == torch.float64, name
         with pytest.raises(UserError, match="float32, not float16"):
             way(copy.deepcopy(small).half(), "cpu")
+
+
+def test_a_module_of_another_kind_is_told_and_may_be_made_a_classifier(digits):
+    images, labels = digits.images[:64], digits.labels[:64]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * images[0, 0].numel(), 10))
+    calls = {
+        "tuned": lambda one: fine_tune_classifier(one, images, labels, TuneSettings(), "cpu"),
+        "trained": lambda one: train_supervised(one, images, labels, SupervisedSettings(epochs=1), "cpu"),
+        "backdoored": lambda one: bad.badnet(one, images, labels, Trigger(3, 1), bad.BadnetSettings(stamped=1), "cpu"),
+    }
+    for call in calls.values():
+        with pytest.raises(UserError, match=r"A Classifier is needed .* not a Sequential"):
+            call(network)
+    calls["tuned"](Classifier(network, 10))
