@@ -7,6 +7,7 @@ import pandas as pd
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.files import read_json
 from sslauth_utils.base.paths import RESULTS
+from sslauth_utils.study.profiles import profile_of_rows
 
 #: columns of the table, as far as they are known
 COLUMNS = ("notebook", "scenario", "seed", "finished", "seconds", "commit", "processor", "gpu", "rows_sha256")
@@ -17,8 +18,10 @@ def provenance(profile: str, results: Path = RESULTS) -> tuple[pd.DataFrame, dic
 
     A run that was restored from the reference has left no ``done.json``: then it is the reference's.
     """
-    done = [_read(path) for path in sorted((results / profile).glob("[0-9]*/**/done.json"))]
-    done = [one for one in done if one.get("scenario")]  # the summary is being made
+    done = []
+    for path in sorted((results / profile).glob("[0-9]*/*/done.json")):  # not the summary's, which is being made
+        if path.parent.name in profile_of_rows(profile, results).folders(path.parent.parent.name):
+            done.append(_read(path))
     if done:
         lines = [_line(one) for one in done]
         versions = done[-1].get("versions") or {}
