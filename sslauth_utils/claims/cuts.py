@@ -87,7 +87,7 @@ def cuts_in_words(name: str, results: Path = RESULTS) -> Callable[[dict[str, Any
 def scenarios_of(profile: Profile, notebook: str) -> tuple[str, ...]:
     """The profile's scenarios for which `notebook` runs: its encoders, or its models that are for this notebook."""
     if read_notebook(NOTEBOOKS / f"{notebook}.ipynb")["metadata"]["sslauth"]["runs"] == "model-seed":
-        return tuple(name for name, of in profile.models.items() if notebook in of.get("notebooks", [notebook]))
+        return tuple(dict.fromkeys(model for model, _ in profile.models_of(notebook)))
     return tuple(profile.scenarios)
 
 

@@ -154,8 +154,8 @@ def approach(classifier: nn.Module, layer: nn.Linear, images: Tensor, settings: 
         images: float32 (N, 3, H, W) in [0, 1], to start from; left untouched.
     """
     images = as_floats(images, "Images to start from")
-    check_differentiable(classifier, images)
     margins(classifier, layer, images[:1])  # says what is wrong, if anything is
+    check_differentiable(classifier, images)
     device, dtype = where_it_computes(classifier)
     answer = quick_copy(classifier)
 
@@ -197,8 +197,8 @@ def cross(
         UserError: all images saturate, or no image reaches the boundary with the coarsest step.
     """
     images = as_floats(images, "Images to start from")
-    check_differentiable(classifier, images)
     margins(classifier, layer, images[:1])
+    check_differentiable(classifier, images)
     device, _ = where_it_computes(classifier)
     start, found = images.to(device).clone(), []
     hopeful = torch.ones(len(images), dtype=torch.bool, device=device)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from tiny_classifier import Counting, Reassigning
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
@@ -239,17 +240,6 @@ def test_features_that_one_vector_could_stand_for_are_told(encoder, keys):
         enrol(NearlyConstant(), keys, ("min",), size=16, depth=8, steps=2)
 
 
-class _Counting(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, x):
-        self.calls += 1
-        return self.network(x)
-
-
 class _MadeFromTheFirstImages(nn.Module):
     def __init__(self, network):
         super().__init__()
@@ -262,12 +252,6 @@ class _MadeFromTheFirstImages(nn.Module):
         return self.scale * features
 
 
-class _Reassigning(_Counting):
-    def forward(self, x):
-        self.calls = self.calls + 1
-        return self.network(x)
-
-
 class _ReplacedAtFirst(_MadeFromTheFirstImages):
     def forward(self, x):
         features = self.network(x)
@@ -276,7 +260,7 @@ class _ReplacedAtFirst(_MadeFromTheFirstImages):
         return self.scale * features
 
 
-@pytest.mark.parametrize("around", [_Counting, _MadeFromTheFirstImages, _Reassigning, _ReplacedAtFirst])
+@pytest.mark.parametrize("around", [Counting, _MadeFromTheFirstImages, Reassigning, _ReplacedAtFirst])
 def test_an_encoder_that_changes_itself_is_told_and_put_back(encoder, keys, around):
     changing = around(encoder)
     own = dict(changing.named_parameters()) | dict(changing.named_buffers())

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from tiny_classifier import Reassigning
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
@@ -430,20 +431,9 @@ def test_stored_pixels_are_images_in_units_of_one(classifier, maker):
     assert all(torch.equal(one, made[0]) for one in made)
 
 
-class _Counting(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, x):
-        self.calls = self.calls + 1
-        return self.network(x)
-
-
 @pytest.mark.parametrize("maker", ["pairs", "dbi", "aid", "sensitive", "keys"])
 def test_a_classifier_that_changes_itself_is_told_and_put_back(classifier, maker):
-    changing, asked_here = _Counting(classifier), maker == "keys"  # for the true labels
+    changing, asked_here = Reassigning(classifier), maker == "keys"  # for the true labels
     with pytest.raises(UserError, match=r"changes its own calls when it runs"):
         MAKERS[maker](changing, torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
     assert changing.calls == asked_here
@@ -453,3 +443,13 @@ def test_what_holds_tensors_is_compared_by_identity(classifier):
     pairs = sp.make_pairs(classifier, sp.user_key("a"), 8, SMALL)[1e-3]
     again = copy.deepcopy(pairs)
     assert pairs == pairs and pairs != again and len({pairs, again}) == 2
+
+
+def test_images_that_a_classifier_does_not_take_are_told_as_such(classifier):
+    other, layer = torch.rand(4, 3, 4, 4), sp.keyed_layer(sp.user_key("a"), 10)
+    for stage in (
+        lambda: sp.approach(classifier, layer, other, SMALL),
+        lambda: sp.cross(classifier, layer, other, (1e-2,), 3),
+    ):
+        with pytest.raises(UserError, match="fails on images of shape"):
+            stage()

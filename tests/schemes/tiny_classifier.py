@@ -24,3 +24,24 @@ def tiny_classifier(classes=5, seed=0, size=4, width=16):
 def some_images(count, seed=0, size=4):
     """Float (count, 3, size, size) in [0, 1]."""
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+class Counting(nn.Module):
+    """A network that changes a buffer of its own at each pass, in place."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.network(x)
+
+
+class Reassigning(Counting):
+    """The same, with a new tensor in place of the old one."""
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.network(x)
