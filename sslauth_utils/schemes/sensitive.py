@@ -114,7 +114,12 @@ def _inactivity(classifier: nn.Module) -> Iterator[_Inactive]:
 
 
 def sensitivity(classifier: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """He et al.'s, (N,): the sum over outputs of the squared gradient by the weights and bias of `layer`."""
+    """He et al.'s, (N,): the sum over outputs of the squared gradient by the weights and bias of `layer`.
+
+    Raises:
+        UserError: there is no such layer, or torch.func cannot have the slopes image by image: DataParallel around the
+            classifier, or branches on what is in the pixels.
+    """
     own = {name: value for name, value in classifier.named_parameters() if name.rpartition(".")[0] == layer}
     if not own:
         raise UserError(f"The classifier has no layer {layer!r} with weights.")
@@ -122,7 +127,16 @@ def sensitivity(classifier: nn.Module, images: Tensor, layer: str) -> Tensor:
     def answer(weights: dict[str, Tensor], image: Tensor) -> Tensor:
         return functional_call(classifier, weights, (image[None],))[0]
 
-    slopes = vmap(jacrev(answer), in_dims=(None, 0))(own, images)
+    try:
+        slopes = vmap(jacrev(answer), in_dims=(None, 0))(own, images)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UserError(
+            f"torch.func cannot have the slopes by the weights of {layer!r} image by image "
+            f"({str(error).splitlines()[0][:120]}); hand over the network itself, without DataParallel, and without "
+            "branches on what is in the images."
+        ) from error
     return sum(slope.flatten(1).square().sum(dim=1) for slope in slopes.values())
 
 

@@ -170,6 +170,23 @@ def test_what_a_rival_cannot_use_is_told(classifier, images, make, message):
         make(classifier, images)
 
 
+class _Branches(nn.Module):
+    """Looks at a pixel before it answers."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network(images) if images.mean().item() >= 0 else self.network(-images)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, _Branches])
+def test_a_classifier_without_slopes_image_by_image_is_told(classifier, images, wrap):
+    with pytest.raises(UserError, match=r"weights of '.*fc' image by image .*hand over the network itself"):
+        sensitive.sensitive_samples(wrap(classifier), images, 1)
+
+
 # --- honest changes ---------------------------------------------------------------------------------------------------
 
 
