@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from sslauth_utils.claims.near import ROUNDING, verdicts
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 from sslauth_utils.claims.verifications import honest
 from sslauth_utils.report.sections import PAPERS, paper_of, section_of
@@ -37,6 +38,7 @@ def five_answers(
     questions: pd.DataFrame,
     tau: float,
     generators: pd.DataFrame | None = None,
+    small: pd.DataFrame | None = None,
 ) -> list[Answer]:
     """The five answers; those whose rows are missing say so.
 
@@ -47,10 +49,11 @@ def five_answers(
         questions: as `questions.answer_questions` gives them.
         tau: both schemes' tolerance.
         generators: rows of 10_generator_objective, None if there are none.
+        small: rows of 15_near_tolerance, None if there are none.
     """
     return [
         gross_tampering(verified, tau),
-        is_trans_needed(verified, tau, summary, generators),
+        is_trans_needed(verified, tau, summary, generators, small),
         honest_rounding(verified, tau),
         disguise(verified, attacks, tau),
         what_did_not(summary, questions),
@@ -112,6 +115,7 @@ def is_trans_needed(
     tau: float,
     summary: pd.DataFrame | None = None,
     generators: pd.DataFrame | None = None,
+    small: pd.DataFrame | None = None,
 ) -> Answer:
     """Whether Trans rejects tampers that DCmp, given the same strictness, accepts; and whether G must be trained."""
     question = "Is Trans needed?"
@@ -120,15 +124,22 @@ def is_trans_needed(
         return _nothing(question)
     dcmp, matched, trans = (tampers[name].astype(bool) for name in ("DCmp", "DCmp matched", "Trans"))
     alone, other = int((matched & ~trans).sum()), int((~matched & trans).sum())
-    near = (np.log10(tampers["change"].clip(lower=1e-12) / tampers["matched"]).abs() <= np.log10(NEAR)).sum()
-    word = "Yes:" if alone > other else "No sign of it:" if not alone else "Hardly:"
+    if small is not None and len(small):
+        fine = verdicts(small, tau).loc[lambda table: table["tamper"] != ROUNDING]
+        finer, coarser = int((fine["dcmp"] & ~fine["trans"]).sum()), int((~fine["dcmp"] & fine["trans"]).sum())
+        rest = f"Of {len(fine)} tampers as small as the tolerance Trans alone rejects {finer} and DCmp alone {coarser}."
+    else:
+        finer, coarser = 0, 0
+        near = (np.log10(tampers["change"].clip(lower=1e-12) / tampers["matched"]).abs() <= np.log10(NEAR)).sum()
+        rest = f"Only {near} lie near enough to the tolerance to tell{_rests_on(summary)}."
+    more, fewer = alone + finer, other + coarser
+    word = "Yes:" if more > fewer else "No sign of it:" if not more else "Hardly:"
     text = (
         f"of {len(tampers)} tampered encoders DCmp at {100 * tau:g} % accepts {int(dcmp.sum())}; Trans rejects "
         f"{int((dcmp & ~trans).sum())} of these. With DCmp made as strict as Trans, Trans alone rejects {alone} and "
-        f"DCmp alone {other}. Only {near} lie near enough to the tolerance to tell{_rests_on(summary)}."
-        f"{_untrained(generators, tau)}"
+        f"DCmp alone {other}. {rest}{_untrained(generators, tau)}"
     )
-    return Answer(question, word, text, alone <= other)
+    return Answer(question, word, text, more <= fewer)
 
 
 def _rests_on(summary: pd.DataFrame | None) -> str:

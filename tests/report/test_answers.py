@@ -74,6 +74,31 @@ def test_what_lies_near_the_tolerance_is_told_with_the_n_of_its_claims(verified,
     assert "to tell." in is_trans_needed(verified, TAU, undecided).text
 
 
+def _small(trans):
+    """Six honest roundings and four prunings as small; DCmp, matched on the roundings, rejects the two larger ones."""
+    steps = {"rounding step": [1e-4, 2e-4, 4e-4, 8e-4, 16e-4, 32e-4], "pruning": [3e-4, 5e-4, 12e-4, 24e-4]}
+    lines = []
+    for tamper, losses in steps.items():
+        for nth, loss in enumerate(losses):
+            about = {"scenario": "cifar10", "seed": 0, "keys": "ood", "tamper": tamper, "strength": nth, "key": 0}
+            shown = trans[nth] if tamper == "pruning" else 1 - 6 * loss
+            lines += [
+                about | {"scheme": "DCmp", "similarity": 1 - loss},
+                about | {"scheme": "Trans", "similarity": shown},
+            ]
+    return pd.DataFrame(lines)
+
+
+def test_tampers_as_small_as_the_tolerance_say_whether_trans_is_needed(verified):
+    alike = verified.assign(**{"DCmp": True, "DCmp matched": False, "Trans": False})
+    found = is_trans_needed(alike, TAU, small=_small([0.999, 0.999, 0.999, 0.9]))
+    assert (found.answer, found.against) == ("No sign of it:", True)
+    assert found.text.endswith("Of 4 tampers as small as the tolerance Trans alone rejects 0 and DCmp alone 1.")
+    found = is_trans_needed(alike, TAU, small=_small([0.9, 0.9, 0.9, 0.9]))
+    assert (found.answer, found.against) == ("Yes:", False) and "Trans alone rejects 2 and DCmp alone 0." in found.text
+    assert "to tell" in is_trans_needed(alike, TAU, small=_small([0.9] * 4)[:0]).text, "no rows, no sentence"
+
+
 def test_an_untrained_generator_that_rejects_is_told_if_there_are_rows(verified, lite):
     rows = lite.rows["10_generator_objective"]
     untrained = rows[(rows["scheme"] == "Trans G_ini") & (rows["tamper"] == "disguised stl10")]
