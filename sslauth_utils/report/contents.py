@@ -39,6 +39,7 @@ from sslauth_utils.report import (
     style,
     tables,
 )
+from sslauth_utils.report.notes import of_seeds
 
 Rows = Mapping[str, pd.DataFrame]
 OVERVIEW = (
@@ -58,6 +59,7 @@ class Drawing:
         draw: makes it.
         caption: what the reader sees.
         made_from: hash of the rows, the printed numbers and the code that it depends on.
+        seeds: of how many it shows (`notes.of_seeds`).
         of_models: whether it shows classifiers, not encoders.
     """
 
@@ -65,6 +67,7 @@ class Drawing:
     draw: Callable[[], Figure]
     caption: str
     made_from: str
+    seeds: str
     of_models: bool = False
 
 
@@ -143,14 +146,16 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             code = combined(own | meanings([module.__name__]))
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
             of_models = module in (figures_pairs, figures_deepauth, figures_crossing)
-            found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from, of_models))
+            seeds = of_seeds(rows[notebook])
+            found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from, seeds, of_models))
 
     if len(verified := verifications(rows, tau)):
         code = combined(own | meanings([figures_overview.__name__]))
         made_from = sha256_json([*(_hash(rows.get(name)) for name in NOTEBOOKS), tau, code, matplotlib.__version__])
-        found.append(
-            Drawing("fig00_overview", lambda: figures_overview.fig_overview(verified, tau), OVERVIEW, made_from)
-        )
+        found.append(Drawing(
+            "fig00_overview", lambda: figures_overview.fig_overview(verified, tau), OVERVIEW, made_from,
+            of_seeds(verified),
+        ))  # fmt: skip
     add(
         "fig01_pretraining",
         "01_pretrain_encoders",
@@ -368,13 +373,14 @@ def draw_figures(
     others are drawn two at a time, in processes of their own, which are at work as soon as this returns.
 
     Args:
-        note, models_note: what was run, above the figures of encoders and of classifiers (`notes`).
+        note, models_note: what was run, above the figures of encoders, where the number of seeds joins it, and of
+            classifiers (`notes`).
 
     Returns:
         An iterator over (PNG, caption), in the paper's order; it raises what went wrong there.
     """
     drawings = all_figures(rows, measures, tau)
-    notes = {drawing.name: models_note if drawing.of_models else note for drawing in drawings}
+    notes = {drawing.name: models_note if drawing.of_models else note + drawing.seeds for drawing in drawings}
     known = _read_drawn(folder)
     made_from = {drawing.name: sha256_json([drawing.made_from, notes[drawing.name]]) for drawing in drawings}
     wanted = {name: {"made_from": made, **_files(folder, name)} for name, made in made_from.items()}

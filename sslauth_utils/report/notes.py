@@ -6,24 +6,26 @@ from sslauth_utils.report.sections import totals
 from sslauth_utils.study.profiles import profile_of_rows
 
 
-def run_note(profile: str, seeds: int | None = None) -> str:
-    """One line above every figure: profile, encoder, training, keys, seeds.
-
-    Args:
-        seeds: how many the rows at hand are of; the profile's if None.
-    """
+def run_note(profile: str) -> str:
+    """One line above every figure: profile, encoder, training, keys; `of_seeds` ends it."""
     settings = profile_of_rows(profile)
     encoder = settings.notebooks["01_pretrain_encoders"]
     enrolment = settings.notebooks["02_enrol_keys"]
-    seeds = seeds or len(settings.seeds)
     images = encoder["pretrain_images"]
     count = {0: "all images", "scenario": "images by scenario"}.get(images, f"{images} images")
     note = (
         f"{profile}: {encoder['arch']} of width {encoder['width']}, SimCLR on {count} for {encoder['epochs']} epochs; "
         f"generator depth {enrolment['generator_depth']}, {enrolment['generator_steps']} steps; "
-        f"{enrolment['n_keys']} keys × {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{enrolment['n_keys']} keys"
     )
     return _marked(profile, note)
+
+
+def of_seeds(rows: pd.DataFrame) -> str:
+    """Of how many seeds these rows are: " × 2 seeds", or " × 1 to 2 seeds" where scenarios have different ones."""
+    counts = rows.groupby("scenario")["seed"].nunique()
+    least, most = counts.min(), counts.max()
+    return f" × {least if least == most else f'{least} to {most}'} seed{'s' if most > 1 else ''}"
 
 
 def models_note(profile: str) -> str:

@@ -9,7 +9,7 @@ from drawn import TAU
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.report import contents, style
-from sslauth_utils.report.notes import models_note
+from sslauth_utils.report.notes import models_note, of_seeds
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_another_process_draws_the_same_files(pretrained, tmp_path):
     [drawing] = contents.all_figures(rows, {}, TAU)
     assert png == tmp_path / "there" / "fig01_pretraining.png" and caption == drawing.caption
     style.use_style()
-    for path in style.save_figure(drawing.draw(), tmp_path / "here", drawing.name, "demo: n = 8"):
+    for path in style.save_figure(drawing.draw(), tmp_path / "here", drawing.name, f"demo: n = 8{drawing.seeds}"):
         assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
     assert sorted(os.listdir(tmp_path / "there")) == [
         "drawn.json", "fig01_pretraining.pdf", "fig01_pretraining.png",
@@ -117,9 +117,16 @@ def test_figures_of_classifiers_say_which_classifiers(pretrained, tmp_path, in_a
     pairs = world("paper")["21_sample_pairing", "rows"]
     rows = {"01_pretrain_encoders": pretrained, "21_sample_pairing": pairs}
     list(contents.draw_figures(rows, {}, TAU, tmp_path, "demo: an encoder", "demo: digits"))
-    assert noted.pop("fig01_pretraining") == "demo: an encoder" and set(noted.values()) == {"demo: digits"}
+    assert noted.pop("fig01_pretraining") == "demo: an encoder × 2 seeds" and set(noted.values()) == {"demo: digits"}
     assert models_note("demo").startswith("demo: digits (small_cnn of width 8, 8 epochs) × 2 seeds")
     assert models_note("smoke").startswith("SMOKE"), "the mark that is drawn across"
+
+
+def test_a_figure_s_note_has_the_seeds_of_its_own_rows(pretrained):
+    few = pretrained[(pretrained["seed"] == 0) | (pretrained["scenario"] == "cifar10")]
+    assert [of_seeds(rows) for rows in (pretrained, few, few[few["seed"] == 0])] == [
+        " × 2 seeds", " × 1 to 2 seeds", " × 1 seed",
+    ]  # fmt: skip
 
 
 def test_without_rows_there_is_nothing_to_draw(tmp_path):
