@@ -59,7 +59,7 @@ class Drawing:
         draw: makes it.
         caption: what the reader sees.
         made_from: hash of the rows, the printed numbers and the code that it depends on.
-        seeds: of how many it shows (`notes.of_seeds`).
+        seeds: of how many it shows encoders (`notes.of_seeds`).
         of_models: whether it shows classifiers, not encoders.
     """
 
@@ -146,7 +146,7 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             code = combined(own | meanings([module.__name__]))
             made_from = sha256_json([*tables, tau, code, matplotlib.__version__])
             of_models = module in (figures_pairs, figures_deepauth, figures_crossing)
-            seeds = of_seeds(rows[notebook])
+            seeds = "" if of_models else of_seeds(rows[notebook])
             found.append(Drawing(name, lambda: draw(rows[notebook]), caption, made_from, seeds, of_models))
 
     if len(verified := verifications(rows, tau)):
