@@ -6,7 +6,6 @@ writes both from ``docs/source``: there stands the text and, where a number belo
 again and fails where one differs, or where a number was typed in.
 """
 
-import gzip
 import sys
 from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_UP, Decimal
@@ -31,7 +30,6 @@ SOURCE = ROOT / "docs" / "source"
 DOCUMENTS = {"README.md": "README.md.j2", "docs/results.md": "results.md.j2"}
 REFERENCES = ("lite", "gpu")
 #: a run of lite that has not ended, with more steps of the generator
-UNFINISHED = RESULTS / "reference" / "unfinished"
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -123,13 +121,10 @@ FILTERS: tuple[Callable[..., Any], ...] = (
 
 
 def lay_out(home: Path) -> None:
-    """Put the references into `home` as runs, and the unfinished one into its folder ``unfinished``."""
+    """Put the references into `home` as runs."""
     (home / "reference").symlink_to(RESULTS / "reference")
     for profile in REFERENCES:
         restore(profile, home)
-    for path in sorted(UNFINISHED.glob("*/*/*/*.csv.gz")):
-        target = home / "unfinished" / path.relative_to(UNFINISHED).with_suffix("")
-        write_text(target, gzip.decompress(path.read_bytes()).decode())
 
 
 def written(document: str, home: Path) -> str:
@@ -144,10 +139,9 @@ def written(document: str, home: Path) -> str:
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in FILTERS}
     runs = {profile: ReferenceRun(profile, home) for profile in REFERENCES}
-    longer = ReferenceRun("lite", home / "unfinished", RESULTS / "reference" / "lite")
     profiles = {path.stem: load_profile(path.stem).notebooks for path in CONFIG.glob("*.yaml")}
     names = {"told": told, "profiles": profiles, "if_so": if_so, "NOT_TESTED": NOT_TESTED}
-    return environment.get_template(DOCUMENTS[document]).render(**runs, longer=longer, **names)
+    return environment.get_template(DOCUMENTS[document]).render(**runs, **names)
 
 
 @command

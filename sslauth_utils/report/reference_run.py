@@ -160,9 +160,16 @@ class ReferenceRun:
         rows = asked["where"] | where
         return self.measure(asked["measure"], asked["notebook"], rows, asked.get("table", "rows"), **fields)
 
+    def seeds_of(self, claim: str) -> list[int]:
+        """The seeds whose rows decide a claim; none where one encoder has more of them than another."""
+        asked = self._claims[claim]
+        rows = select(self.rows(asked["notebook"], asked.get("table", "rows")), asked["where"])
+        seeds = {tuple(sorted(part.unique())) for _, part in rows.groupby("scenario")["seed"]}
+        return list(seeds.pop()) if len(seeds) == 1 else []
+
     def alone(self, claim: str) -> list[Number]:
         """What the rows of every seed by itself measure for a claim."""
-        return [self.narrowed(claim, seed=seed) for seed in self.seeds]
+        return [self.narrowed(claim, seed=seed) for seed in self.seeds_of(claim)]
 
     def met(self, seed: int | None = None) -> dict[str, bool]:
         """Of each claim that the rows, or one seed's, decide, whether its rule is met."""
@@ -172,7 +179,8 @@ class ReferenceRun:
         return {name: found[1] for name, found in judged.items() if found}
 
     def alike(self) -> tuple[int, int]:
-        """How many verdicts are the same with all seeds and with each alone, and how many there are."""
+        """How many verdicts are the same with all seeds and with each alone, and how many each decides alone."""
         alone, decided = [self.met(seed) for seed in self.seeds], self.summary[self.summary["verdict"] != NOT_TESTED]
-        together = (decided["verdict"] == REPRODUCED).items()
-        return sum(all(one.get(name) == met for one in alone) for name, met in together), len(decided)
+        together = {name: verdict == REPRODUCED for name, verdict in decided["verdict"].items()
+                    if all(name in one for one in alone)}  # fmt: skip
+        return sum(all(one[name] == met for one in alone) for name, met in together.items()), len(together)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.claims.cuts import read_stated
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.findings import BEFORE, UNEXPLAINED
@@ -31,7 +32,6 @@ MODELS = {
     "cifar10_vgg16": "VGG-16 of CIFAR-10",
 }
 ENCODERS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
-TARGETS = {"stl10": "STL-10", "gtsrb": "GTSRB", "svhn": "SVHN"}
 #: of 15_near_tolerance, in words
 SMALL_TAMPERS = {
     "pruned": ["pruning"],
@@ -39,6 +39,12 @@ SMALL_TAMPERS = {
     "part of the way to the backdoor": ["part of the backdoor"],
     "part of the way to the disguised backdoor": ["part of the disguise"],
 }
+#: claims that no key of a disguised or rounded encoder passes Trans, which is the paper's point
+PASS_TRANS = ["table2-*-trans-success", "table7-*-trans-success", "table3-2-trans-success", "table6-2-trans-id-success"]
+#: what lite's claims measured on the same encoders with generators of so many steps: id, seeds ("all", 0, 1), measured,
+#: low, high, n, met
+EARLIER_STEPS = 300
+EARLIER = RESULTS / "reference" / "earlier" / f"lite_{EARLIER_STEPS}_steps.csv"
 CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
 
 
@@ -128,12 +134,6 @@ def allowed(claim: str) -> float:
 def accuracies(run: ReferenceRun, scenario: str) -> list[float]:
     """kNN accuracies of the committed encoders, %, seed by seed."""
     return [100 * facts["knn_accuracy"] for facts in run.encoders(scenario)]
-
-
-def by_seed(run: ReferenceRun, pattern: str) -> list[list[Number]]:
-    """For every seed what its rows alone measure for the claims whose ids fit."""
-    names = [name for name in run.summary.index if fnmatch(name, pattern)]
-    return [list(numbers) for numbers in zip(*map(run.alone, names), strict=True)]
 
 
 def held(numbers: list[Number]) -> int:
@@ -347,43 +347,47 @@ def depth_lowers(trained: list[SimpleNamespace]) -> bool:
     )
 
 
-def more_steps(run: ReferenceRun, longer: ReferenceRun) -> SimpleNamespace:
-    """Seed 0 with this run's generators and with longer trained ones: a table's lines, and verdicts that moved.
+def first_seed_only(run: ReferenceRun) -> list[str]:
+    """Notebooks on the encoders that were run with the first seed alone: "10", or "09 of ImageNet"."""
+    found = []
+    for notebook in run.settings:
+        if notebook[0] == "2" or not run.has(notebook):
+            continue
+        seeds = {scenario: sorted(part.unique()) for scenario, part in run.rows(notebook).groupby("scenario")["seed"]}
+        short = [scenario for scenario, made in seeds.items() if made == run.seeds[:1] != run.seeds]
+        if len(short) == len(ENCODERS):
+            found.append(notebook[:2])
+        else:
+            found += [f"{notebook[:2]} of {ENCODERS[scenario]}" for scenario in short]
+    return found
 
-    `of` has the keys of a disguised encoder that pass Trans, by encoder and target.
+
+def moved(run: ReferenceRun) -> SimpleNamespace:
+    """The run's verdicts beside those of the same encoders with generators of 300 steps (`EARLIER`).
+
+    Like is compared with like: a claim that the run decides by one seed, with that seed.
+
+    Returns:
+        decided: how many claims both decide; passing, verdicts: lines (source, quantity, paper, before, after), of the
+        claims that no key passes Trans and of those whose verdict differs.
     """
-    lines, of = [], {}
-    disguises = longer.rows("07_imitation")
-    for scenario, name in ENCODERS.items():
-        rounding = {"tamper": "rounding", "strength": 2}
-        changes = [
-            ("OOD", "pruned by 10 %", "05_pruning", {"tamper": "pruning", "strength": 0.1}),
-            ("OOD", "two decimals, honest", "08_precision_loss", rounding | {"keys": "ood"}),
-            ("ID", "two decimals, honest", "08_precision_loss", rounding | {"keys": "id"}),
-        ]
-        for target, shown in TARGETS.items():
-            where = {"tamper": f"disguised {target}", "strength": 10, "keys": "ood"}
-            if len(select(disguises, where | {"scenario": scenario})):
-                changes.append(("OOD", f"disguised for {shown}", "07_imitation", where))
-        for keys, change, notebook, where in changes:
-            mine = where | {"scenario": scenario, "seed": 0}
-            kappa = [one.measure("kappa", notebook, mine | {"scheme": BOTH}) for one in (run, longer)]
-            passed = [one.measure("auth_success", notebook, mine | {"scheme": "Trans"}) for one in (run, longer)]
-            lines.append((f"{name}, {keys}", change, *kappa, *passed))
-            if notebook == "07_imitation":
-                of[name, where["tamper"].removeprefix("disguised ")] = passed
-    before, after = run.met(0), longer.met(0)
-    after = {name: met for name, met in after.items() if name in before}
-    casts = {"scheme": "Trans", "kind": "cast", "seed": 0}
-    return SimpleNamespace(
-        lines=lines, of=of, decided=len(after), moved=sorted(name for name in after if after[name] != before[name]),
-        casts=[one.measure("passing", "03_verify_intact", casts) for one in (run, longer)],
-    )  # fmt: skip
-
-
-def both(run: ReferenceRun, longer: ReferenceRun, claim: str) -> tuple[Number, Number]:
-    """What seed 0 measures for a claim in either run."""
-    return run.narrowed(claim, seed=0), longer.narrowed(claim, seed=0)
+    earlier = pd.read_csv(EARLIER, dtype={"seeds": str}).set_index(["id", "seeds"])
+    decided, passing, verdicts = 0, [], []
+    for name, line in run.summary[run.summary["verdict"] != NOT_TESTED].iterrows():
+        seeds = run.seeds_of(name)
+        key = (name, "all" if seeds == run.seeds else str(seeds[0]) if len(seeds) == 1 else "")
+        if key not in earlier.index:
+            continue
+        decided += 1
+        was, now = earlier.loc[key], run.claim(name)
+        before = Number(was["measured"], was["low"], was["high"], int(was["n"]), line["paper"],
+                        REPRODUCED if was["met"] else NOT_REPRODUCED)  # fmt: skip
+        told = (line["source"], line["quantity"], before, now)
+        if any(fnmatch(name, pattern) for pattern in PASS_TRANS):
+            passing.append(told)
+        if before.verdict != now.verdict:
+            verdicts.append(told)
+    return SimpleNamespace(decided=decided, passing=passing, verdicts=verdicts)
 
 
 def near(run: ReferenceRun) -> SimpleNamespace:
