@@ -49,11 +49,10 @@ class ReferenceRun:
     Args:
         profile: whose run.
         home: a results folder in which its rows lie as a run's (`reference.restore`).
-        folder: where its profile, its summary and its findings lie; ``results/reference/<profile>`` if None.
     """
 
-    def __init__(self, profile: str, home: Path, folder: Path | None = None):
-        self.profile, self._home, self._folder = profile, home, folder or RESULTS / "reference" / profile
+    def __init__(self, profile: str, home: Path):
+        self.profile, self._home, self._folder = profile, home, RESULTS / "reference" / profile
         self._claims = {claim["id"]: claim for claim in read_claims()}
         self._read: dict[tuple[str, str], pd.DataFrame] = {}
 

@@ -305,9 +305,10 @@ def by_generator(run: ReferenceRun) -> list[Number]:
 
 
 def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
-    """Generators of 14_generator_training by depth, learning rate and steps: κ and the keys that pass Trans, change by
-    change, in the order honest rounding, pruning, disguise."""
-    table = training_table(run.rows("14_generator_training"), run.tau)
+    """Generators of 14_generator_training on the first CIFAR-10 encoder, by depth, learning rate and steps: κ and the
+    keys that pass Trans, change by change, in the order honest rounding, pruning, disguise."""
+    rows = select(run.rows("14_generator_training"), {"scenario": "cifar10", "seed": run.seeds[0]})
+    table = training_table(rows, run.tau)
     lines = []
     for (depth, rate, steps), part in table.groupby(["depth", "learning rate", "steps"]):
         by = part.set_index("tamper")
@@ -368,26 +369,32 @@ def moved(run: ReferenceRun) -> SimpleNamespace:
     Like is compared with like: a claim that the run decides by one seed, with that seed.
 
     Returns:
-        decided: how many claims both decide; passing, verdicts: lines (source, quantity, paper, before, after), of the
-        claims that no key passes Trans and of those whose verdict differs.
+        decided: how many claims both decide; passing, verdicts, lacking: lines (source, quantity, before, after), of
+        the claims that no key passes Trans, of those whose verdict differs, and of those that are decided here by one
+        seed, as that seed decided them before, and that all seeds of the earlier run decided otherwise.
     """
     earlier = pd.read_csv(EARLIER, dtype={"seeds": str}).set_index(["id", "seeds"])
-    decided, passing, verdicts = 0, [], []
+    decided, passing, verdicts, lacking = 0, [], [], []
     for name, line in run.summary[run.summary["verdict"] != NOT_TESTED].iterrows():
         seeds = run.seeds_of(name)
         key = (name, "all" if seeds == run.seeds else str(seeds[0]) if len(seeds) == 1 else "")
         if key not in earlier.index:
             continue
         decided += 1
-        was, now = earlier.loc[key], run.claim(name)
-        before = Number(was["measured"], was["low"], was["high"], int(was["n"]), line["paper"],
-                        REPRODUCED if was["met"] else NOT_REPRODUCED)  # fmt: skip
-        told = (line["source"], line["quantity"], before, now)
+        before, together = (_earlier(earlier.loc[which], line["paper"]) for which in (key, (name, "all")))
+        now, about = run.claim(name), (line["source"], line["quantity"])
         if any(fnmatch(name, pattern) for pattern in PASS_TRANS):
-            passing.append(told)
+            passing.append((*about, before, now))
         if before.verdict != now.verdict:
-            verdicts.append(told)
-    return SimpleNamespace(decided=decided, passing=passing, verdicts=verdicts)
+            verdicts.append((*about, before, now))
+        elif together.verdict != now.verdict:
+            lacking.append((*about, together, now))
+    return SimpleNamespace(decided=decided, passing=passing, verdicts=verdicts, lacking=lacking)
+
+
+def _earlier(line: pd.Series, paper: str) -> Number:
+    verdict = REPRODUCED if line["met"] else NOT_REPRODUCED
+    return Number(line["measured"], line["low"], line["high"], int(line["n"]), paper, verdict)
 
 
 def near(run: ReferenceRun) -> SimpleNamespace:
