@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from sslauth_utils.claims.near import NEAR as SMALL
 from sslauth_utils.claims.near import ROUNDING, verdicts
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 from sslauth_utils.claims.verifications import honest
@@ -127,7 +128,10 @@ def is_trans_needed(
     if small is not None and len(small):
         fine = verdicts(small, tau).loc[lambda table: table["tamper"] != ROUNDING]
         finer, coarser = int((fine["dcmp"] & ~fine["trans"]).sum()), int((~fine["dcmp"] & fine["trans"]).sum())
-        rest = f"Of {len(fine)} tampers as small as the tolerance Trans alone rejects {finer} and DCmp alone {coarser}."
+        rest = (
+            f"Of {len(fine)} smaller tampers, {int(fine['near'].sum())} of them within a factor of {SMALL:g} of that "
+            f"tolerance, Trans alone rejects {finer} and DCmp alone {coarser}."
+        )
     else:
         finer, coarser = 0, 0
         near = (np.log10(tampers["change"].clip(lower=1e-12) / tampers["matched"]).abs() <= np.log10(NEAR)).sum()
