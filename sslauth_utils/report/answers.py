@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from sslauth_utils.claims.near import NEAR as SMALL
 from sslauth_utils.claims.near import ROUNDING, verdicts
 from sslauth_utils.claims.rules import NOT_REPRODUCED, REPRODUCED
 from sslauth_utils.claims.verifications import honest
@@ -129,8 +128,8 @@ def is_trans_needed(
         fine = verdicts(small, tau).loc[lambda table: table["tamper"] != ROUNDING]
         finer, coarser = int((fine["dcmp"] & ~fine["trans"]).sum()), int((~fine["dcmp"] & fine["trans"]).sum())
         rest = (
-            f"Of {len(fine)} smaller tampers, {int(fine['near'].sum())} of them within a factor of {SMALL:g} of that "
-            f"tolerance, Trans alone rejects {finer} and DCmp alone {coarser}."
+            f"Of {len(fine)} smaller tampers, {int(fine['near'].sum())} near that tolerance, Trans alone rejects {finer} "
+            f"and DCmp alone {coarser}."
         )
     else:
         finer, coarser = 0, 0

@@ -93,7 +93,7 @@ def test_tampers_as_small_as_the_tolerance_say_whether_trans_is_needed(verified)
     alike = verified.assign(**{"DCmp": True, "DCmp matched": False, "Trans": False})
     found = is_trans_needed(alike, TAU, small=_small([0.999, 0.999, 0.999, 0.9]))
     assert (found.answer, found.against) == ("No sign of it:", True)
-    near = "Of 4 smaller tampers, 3 of them within a factor of 3 of that tolerance, Trans alone rejects"
+    near = "Of 4 smaller tampers, 3 near that tolerance, Trans alone rejects"
     assert found.text.endswith(f"{near} 0 and DCmp alone 1.")
     found = is_trans_needed(alike, TAU, small=_small([0.9, 0.9, 0.9, 0.9]))
     assert (found.answer, found.against) == ("Yes:", False) and "Trans alone rejects 2 and DCmp alone 0." in found.text
