@@ -128,8 +128,8 @@ def is_trans_needed(
         fine = verdicts(small, tau).loc[lambda table: table["tamper"] != ROUNDING]
         finer, coarser = int((fine["dcmp"] & ~fine["trans"]).sum()), int((~fine["dcmp"] & fine["trans"]).sum())
         rest = (
-            f"Of {len(fine)} smaller tampers, {int(fine['near'].sum())} near that tolerance, Trans alone rejects {finer} "
-            f"and DCmp alone {coarser}."
+            f"Of {len(fine)} smaller tampers, {int(fine['near'].sum())} near that tolerance, Trans alone rejects "
+            f"{finer} and DCmp alone {coarser}."
         )
     else:
         finer, coarser = 0, 0
