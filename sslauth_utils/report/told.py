@@ -305,19 +305,20 @@ def by_generator(run: ReferenceRun) -> list[Number]:
 
 
 def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
-    """Generators of 14_generator_training on the first CIFAR-10 encoder, by depth, learning rate and steps: κ and the
-    keys that pass Trans, change by change, in the order honest rounding, pruning, disguise."""
-    rows = select(run.rows("14_generator_training"), {"scenario": "cifar10", "seed": run.seeds[0]})
-    table = training_table(rows, run.tau)
+    """Generators of 14_generator_training by encoder, depth, learning rate and steps: κ and the keys that pass Trans,
+    change by change, in the order honest rounding, pruning, disguise."""
     lines = []
-    for (depth, rate, steps), part in table.groupby(["depth", "learning rate", "steps"]):
-        by = part.set_index("tamper")
-        found = [by.loc[tamper] for tamper in ("rounding", "pruning", "disguised stl10")]
-        lines.append(SimpleNamespace(
-            depth=depth, rate=rate, steps=steps, kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
-            passed=[Number(one["keys that pass, %"]) for one in found], evenness=Number(found[2]["κ"] / found[0]["κ"]),
-            pruned=Number(found[1]["κ"] / found[0]["κ"]),
-        ))  # fmt: skip
+    for (scenario, seed), rows in run.rows("14_generator_training").groupby(["scenario", "seed"]):
+        table = training_table(rows, run.tau)
+        for (depth, rate, steps), part in table.groupby(["depth", "learning rate", "steps"]):
+            by = part.set_index("tamper")
+            found = [by.loc[tamper] for tamper in ("rounding", "pruning", "disguised stl10")]
+            lines.append(SimpleNamespace(
+                encoder=f"{ENCODERS[scenario]}, seed {seed}", depth=depth, rate=rate, steps=steps,
+                kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
+                passed=[Number(one["keys that pass, %"]) for one in found],
+                evenness=Number(found[2]["κ"] / found[0]["κ"]), pruned=Number(found[1]["κ"] / found[0]["κ"]),
+            ))  # fmt: skip
     return lines
 
 
@@ -329,8 +330,8 @@ def passing_disguised(trained: list[SimpleNamespace], depth: int, steps: int) ->
 
 def steps_raise(trained: list[SimpleNamespace]) -> bool:
     """Whether at every depth the generator trained longest magnifies each change more than the untrained one."""
-    for depth in {one.depth for one in trained}:
-        untrained, *_, longest = [one for one in trained if (one.depth, one.rate) == (depth, 0.001)]
+    for which in {(one.encoder, one.depth) for one in trained}:
+        untrained, *_, longest = [one for one in trained if (one.encoder, one.depth) == which and one.rate == 0.001]
         if any(last.low <= first.high for first, last in zip(untrained.kappas, longest.kappas, strict=True)):
             return False
     return True
@@ -338,12 +339,12 @@ def steps_raise(trained: list[SimpleNamespace]) -> bool:
 
 def depth_lowers(trained: list[SimpleNamespace]) -> bool:
     """Whether of generators trained for equally many steps the deeper magnifies each change less, after any steps."""
-    at = {(one.depth, one.steps): one.kappas for one in trained if one.rate == 0.001}
+    at = {(one.encoder, one.depth, one.steps): one.kappas for one in trained if one.rate == 0.001}
     return all(
         deep.measured < flat.measured
-        for (depth, steps), kappas in at.items()
-        for (other, length), others in at.items()
-        if length == steps and other > depth
+        for (encoder, depth, steps), kappas in at.items()
+        for (of, other, length), others in at.items()
+        if (of, length) == (encoder, steps) and other > depth
         for flat, deep in zip(kappas, others, strict=True)
     )
 
