@@ -29,7 +29,6 @@ SOURCE = ROOT / "docs" / "source"
 #: each document and its source
 DOCUMENTS = {"README.md": "README.md.j2", "docs/results.md": "results.md.j2"}
 REFERENCES = ("lite", "gpu")
-#: a run of lite that has not ended, with more steps of the generator
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 

@@ -367,35 +367,30 @@ def first_seed_only(run: ReferenceRun) -> list[str]:
 def moved(run: ReferenceRun) -> SimpleNamespace:
     """The run's verdicts beside those of the same encoders with generators of 300 steps (`EARLIER`).
 
-    Like is compared with like: a claim that the run decides by one seed, with that seed.
-
     Returns:
-        decided: how many claims both decide; passing, verdicts, lacking: lines (source, quantity, before, after), of
-        the claims that no key passes Trans, of those whose verdict differs, and of those that are decided here by one
-        seed, as that seed decided them before, and that all seeds of the earlier run decided otherwise.
+        decided: how many claims both decide by all seeds; passing, verdicts: lines (source, quantity, before, after) of
+        the claims that no key passes Trans, and of those whose verdict differs.
     """
-    earlier = pd.read_csv(EARLIER, dtype={"seeds": str}).set_index(["id", "seeds"])
-    decided, passing, verdicts, lacking = 0, [], [], []
-    for name, line in run.summary[run.summary["verdict"] != NOT_TESTED].iterrows():
-        seeds = run.seeds_of(name)
-        key = (name, "all" if seeds == run.seeds else str(seeds[0]) if len(seeds) == 1 else "")
-        if key not in earlier.index:
-            continue
-        decided += 1
-        before, together = (_earlier(earlier.loc[which], line["paper"]) for which in (key, (name, "all")))
-        now, about = run.claim(name), (line["source"], line["quantity"])
+    before, passing, verdicts = earlier(), [], []
+    lines = run.summary[(run.summary["verdict"] != NOT_TESTED) & run.summary.index.isin(before)]
+    lines = lines[[run.seeds_of(name) == run.seeds for name in lines.index]]
+    for name, line in lines.iterrows():
+        pair = (line["source"], line["quantity"], before[name], now := run.claim(name))
         if any(fnmatch(name, pattern) for pattern in PASS_TRANS):
-            passing.append((*about, before, now))
-        if before.verdict != now.verdict:
-            verdicts.append((*about, before, now))
-        elif together.verdict != now.verdict:
-            lacking.append((*about, together, now))
-    return SimpleNamespace(decided=decided, passing=passing, verdicts=verdicts, lacking=lacking)
+            passing.append(pair)
+        if before[name].verdict != now.verdict:
+            verdicts.append(pair)
+    return SimpleNamespace(decided=len(lines), passing=passing, verdicts=verdicts)
 
 
-def _earlier(line: pd.Series, paper: str) -> Number:
-    verdict = REPRODUCED if line["met"] else NOT_REPRODUCED
-    return Number(line["measured"], line["low"], line["high"], int(line["n"]), paper, verdict)
+def earlier() -> dict[str, Number]:
+    """What both seeds of the run with generators of 300 steps measured, by claim (`EARLIER`)."""
+    lines = pd.read_csv(EARLIER, dtype={"seeds": str}).query("seeds == 'all'")
+    verdicts = lines["met"].map({True: REPRODUCED, False: NOT_REPRODUCED})
+    return {
+        line.id: Number(line.measured, line.low, line.high, int(line.n), verdict=verdict)
+        for line, verdict in zip(lines.itertuples(), verdicts, strict=True)
+    }
 
 
 def near(run: ReferenceRun) -> SimpleNamespace:
