@@ -242,9 +242,9 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
         "07_imitation",
         figures_attacks,
         lambda r: figures_attacks.fig_by_epoch(r, measures["07_imitation"], tau, "stl10", 10, honest),
-        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. Bands: 95 % intervals. "
-        "Level lines: the lowest authentication success of honest changes. Trans's lies at the bottom: an honest user "
-        "who rounds to two decimals keeps hardly a key above τ.",
+        "Fig. 11 of the paper: the disguised backdoor epoch by epoch, target STL-10, λ = 10. Diamonds are means, "
+        "dots the seeds, bands 95 % intervals. Level lines: the lowest authentication success of honest changes. "
+        "Trans's lies at the bottom: an honest user who rounds to two decimals keeps hardly a key above τ.",
         needs="disguised stl10 10 by epoch",
     )
     if _several_lambda(rows.get("07_imitation")):
@@ -253,7 +253,8 @@ def all_figures(rows: Rows, measures: Rows, tau: float) -> list[Drawing]:
             "07_imitation",
             figures_attacks,
             lambda r: figures_attacks.fig_lambda(r, measures["07_imitation"], tau, "stl10"),
-            "Fig. 12 of the paper: the disguised backdoor over λ, target STL-10. Bands: 95 % intervals.",
+            "Fig. 12 of the paper: the disguised backdoor over λ, target STL-10. Diamonds are means, dots the seeds, "
+            "bands 95 % intervals.",
         )
     add(
         "table1_backdoor",

@@ -160,10 +160,8 @@ def fig_utility_loss(rows: pd.DataFrame, measures: pd.DataFrame) -> Figure:
             _band(axis, line, "agreement", colour, label=f"DCmp agreement, {keys.upper()} keys", marker=marker)
         for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--"), ("clean accuracy", ":")):
             of_seeds = select(measures, {"scenario": scenario, "quantity": quantity})
-            chosen = of_seeds.groupby("strength")["value"].mean()
-            axis.plot([weights.index(weight) for weight in chosen.index], 100 * chosen, color=SUCCESS, linestyle=style,
-                      marker="D", label=quantity)  # fmt: skip
-            axis.plot(of_seeds["strength"].map(weights.index), 100 * of_seeds["value"], "k.", markersize=3)
+            of_seeds = of_seeds.assign(strength=of_seeds["strength"].map(weights.index))
+            _seeds_and_mean(axis, of_seeds, linestyle=style, label=quantity)
         axis.set(xlabel="$λ_2$ of the utility loss", ylim=(-3, 104), xlim=(-0.2, len(weights) - 0.8))
         axis.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
     axes[0].set_ylabel("%")
@@ -178,7 +176,7 @@ def fig_by_epoch(
     weight: float,
     honest: pd.DataFrame | None = None,
 ) -> Figure:
-    """Fig. 11: attack success and authentication success by epoch of the disguised backdoor.
+    """Fig. 11: attack success and authentication success by epoch of the disguised backdoor; dots: the seeds.
 
     Attack success by epoch is that of the classifier trained on the clean encoder, as the legend says.
 
@@ -194,8 +192,7 @@ def fig_by_epoch(
     figure, axes = panels(scenarios_of(part), 2.5)
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         _schemes(axis, select(table, {"scenario": scenario}))
-        curve = 100 * success[success["scenario"] == scenario].groupby("strength")["value"].mean()
-        axis.plot(curve.index, curve, color=SUCCESS, marker="D", label=BY_EPOCH)
+        _seeds_and_mean(axis, select(success, {"scenario": scenario}), label=BY_EPOCH)
         draw_honest_edge(axis, honest, scenario, "auth_success", tau)
         axis.set(xlabel="epoch", ylim=(-3, 104))
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -204,7 +201,7 @@ def fig_by_epoch(
 
 
 def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: str) -> Figure:
-    """Fig. 12: attack success, utility and authentication success over lambda.
+    """Fig. 12: attack success, utility and authentication success over lambda; dots: the seeds.
 
     Args:
         rows, measures: of 07_imitation; scenarios with a single lambda are left out.
@@ -217,15 +214,21 @@ def fig_lambda(rows: pd.DataFrame, measures: pd.DataFrame, tau: float, target: s
     for axis, scenario in zip(axes, scenarios_of(part), strict=True):
         _schemes(axis, select(table, {"scenario": scenario}))
         for quantity, style in (("attack success", "-"), ("backdoored accuracy", "--")):
-            chosen = select(numbers, {"scenario": scenario, "quantity": quantity})
-            curve = 100 * chosen.groupby("strength")["value"].mean()
-            axis.plot(curve.index, curve, color=SUCCESS, linestyle=style, marker="D", label=quantity)
+            of_seeds = select(numbers, {"scenario": scenario, "quantity": quantity})
+            _seeds_and_mean(axis, of_seeds, linestyle=style, label=quantity)
         axis.set(xlabel="λ of the imitation loss", xscale="log", ylim=(-3, 104))
         weights = sorted(set(part["strength"]))
         axis.set_xticks(weights, [f"{weight:g}" for weight in weights])
         axis.minorticks_off()
     axes[0].set_ylabel("%")
     return legend_below(figure, columns=3 if len(axes) > 1 else 2)
+
+
+def _seeds_and_mean(axis: plt.Axes, measures: pd.DataFrame, **style: Any) -> None:
+    """Scores of the task over strength: their mean as a line, each seed as a dot."""
+    mean = 100 * measures.groupby("strength")["value"].mean()
+    axis.plot(mean.index, mean, color=SUCCESS, marker="D", **style)
+    axis.plot(measures["strength"], 100 * measures["value"], "k.", markersize=3)
 
 
 def _schemes(axis: plt.Axes, table: pd.DataFrame) -> None:

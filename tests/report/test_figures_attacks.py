@@ -37,6 +37,11 @@ def measured(tamper, strengths, **values):
     ])  # fmt: skip
 
 
+def two_seeds(measures):
+    """With the same mean."""
+    return pd.concat([measures.assign(seed=seed, value=measures["value"] + off) for seed, off in ((0, -0.1), (1, 0.1))])
+
+
 def mean(rows, **where):
     for column, value in where.items():
         rows = rows[rows[column] == value]
@@ -128,10 +133,10 @@ def test_the_disguise_is_drawn_against_its_success(kind):
     rows = pd.DataFrame(keyed(tamper, strengths, 0.9))
     rows.loc[(rows["scheme"] == "DCmp") & (rows["key"] == 0), "similarity"] = 0.999  # one key of four passes
     if kind == "by epoch":
-        measures = measured(tamper, strengths, attack_success_by_epoch=0.7)
+        measures = two_seeds(measured(tamper, strengths, attack_success_by_epoch=0.7))
         figure = figures_attacks.fig_by_epoch(rows, measures, TAU, "stl10", 10)
     else:
-        measures = measured(tamper, strengths, attack_success=0.7, backdoored_accuracy=0.4)
+        measures = two_seeds(measured(tamper, strengths, attack_success=0.7, backdoored_accuracy=0.4))
         figure = figures_attacks.fig_lambda(rows, measures, TAU, "stl10")
     for axis, scenario in zip(figure.axes, SCENARIOS, strict=True):
         drawn = labelled(axis)
@@ -142,6 +147,8 @@ def test_the_disguise_is_drawn_against_its_success(kind):
         assert drawn["DCmp, agreement"].get_color() == COLOURS["DCmp"]
         name = figures_attacks.BY_EPOCH if kind == "by epoch" else "attack success"
         assert drawn[name].get_ydata() == pytest.approx([70, 71])
+        seeds = [line.get_ydata() for line in axis.get_lines() if line.get_marker() == "."]
+        assert sorted(seeds[0]) == pytest.approx([60, 61, 80, 81])
 
 
 def test_an_encoder_with_one_lambda_is_left_out_of_fig_12():
