@@ -67,8 +67,12 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def autocast(device: torch.device) -> Iterator[None]:
-    """Context in which training runs: bfloat16 autocast where that is fast, else float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device)):
+    """Context in which training runs: bfloat16 autocast where that is fast, else float32.
+
+    PyTorch keeps weights that it has cast until the outermost autocast is left. Within another one, `plain_tensors`,
+    every later step would then compute with the first step's weights; so nothing is kept.
+    """
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device), cache_enabled=False):
         yield
 
 

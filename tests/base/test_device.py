@@ -64,6 +64,22 @@ def test_bfloat16_is_used_only_where_the_processor_has_it(monkeypatch, capabilit
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
+def test_no_step_computes_with_the_weights_of_an_earlier_one(monkeypatch):
+    """Whatever surrounds it: PyTorch keeps what an inner autocast has cast until the outermost one is left."""
+    monkeypatch.setattr(device, "fast_bfloat16", lambda _device: True)
+    layer, cpu = torch.nn.Linear(4, 4, bias=False), torch.device("cpu")
+
+    def answer():
+        with device.autocast(cpu):
+            return layer(torch.ones(1, 4)).float()
+
+    with device.plain_tensors():
+        before = answer()
+        with torch.no_grad():
+            layer.weight.mul_(2)
+        assert torch.equal(answer(), 2 * before) and before.requires_grad
+
+
 def switches():
     cudnn = torch.backends.cudnn
     return [cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic]
