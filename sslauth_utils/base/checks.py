@@ -14,12 +14,13 @@ def plain(value: Any) -> Any:
 
 
 def is_whole(value: object) -> bool:
-    """Whether `value` is a whole number; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether `value` is a whole number, numpy's too; True and False are none."""
+    return isinstance(plain(value), int) and not isinstance(plain(value), bool)
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a finite number; True and False are none."""
+    """Whether `value` is a finite number, numpy's too; True and False are none."""
+    value = plain(value)
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -27,6 +27,12 @@ from sslauth_utils.base.paths import at_home, is_file, readable
 _ENTRY = "sslauth"
 #: bytes; safetensors takes no longer header
 _LONGEST_HEADER = 100_000_000
+#: types of tensors that come back as they were
+_KINDS = {
+    torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32,
+    torch.int64, torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.complex64,
+}  # fmt: skip
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -41,7 +47,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
         meta: values that JSON can hold.
 
     Raises:
-        UserError: `path` ends in .json, is no UTF-8 or holds something else than safetensors; or as
+        UserError: `path` ends in .json or is no UTF-8; it holds something that `save` did not write, or of another
+            kind (a record where an encoder is to be saved); what is to be saved could not be read back; or as
             `files.atomic`.
     """
     path = at_home(path)
@@ -49,22 +56,43 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
         raise UserError(f"{path} is to hold tensors, not JSON: give it a name that ends in .safetensors.")
     if readable(path) != str(path):
         raise UserError(f"{readable(path)} has bytes that are no UTF-8, so it could not be read again; rename it.")
-    _refuse_to_replace(path)
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    _refuse_to_replace(path, meta)
     text = _as_text(meta)
+    _refuse_what_does_not_come_back(tensors, text)
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     entry = _entry(_digest(plain, text), text)
     with atomic(path) as temporary:
         _write(plain, temporary, entry)
 
 
-def _refuse_to_replace(path: Path) -> None:
-    """A checkpoint or a text that was named by mistake is not to be lost; an empty file loses nothing."""
+def _refuse_to_replace(path: Path, meta: Mapping[str, Any]) -> None:
+    """What was named by mistake is not to be lost, a checkpoint or a record; an empty file loses nothing."""
     try:
         head = _head(path) if is_file(path) else b""
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}), so it is not replaced.") from error
     if head and not _is_safetensors(head):
         raise UserError(f"{path} is there already and is no safetensors file; move it away or choose another name.")
+    if head and not _same_kind(_described(path), meta):
+        raise UserError(f"{path} is there already and holds something else; move it away or choose another name.")
+
+
+def _described(path: Path) -> Mapping[str, Any] | None:
+    """What the file's own description says, None if it has none, {} if nobody can tell because it is damaged."""
+    try:
+        return describe(path)
+    except UserError:
+        try:
+            return None if _read_entry(path) is None else {}
+        except UserError:
+            return {}
+
+
+def _same_kind(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+    """Whether two descriptions are of one kind of thing: those of one kind share most of their entries."""
+    if old is None:
+        return False
+    return not old or not new or 2 * len(old.keys() & new.keys()) > min(len(old), len(new))
 
 
 def _write(tensors: dict[str, Tensor], path: Path, entry: str) -> None:
@@ -93,8 +121,20 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 def _as_text(meta: Mapping[str, Any]) -> str:
     try:
         return json.dumps(meta, separators=(",", ":"), default=_plain)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"The description cannot be written as JSON ({error}); give plain values.") from error
+
+
+def _refuse_what_does_not_come_back(tensors: Mapping[str, Tensor], text: str) -> None:
+    """See that the file can be read again: keys of JSON are text, and safetensors has its types."""
+    if _as_text(json.loads(text)) != text:
+        raise UserError("The description has two entries of one name, a number and the same as text; rename one.")
+    for name, tensor in tensors.items():
+        if name == "__metadata__" or name.encode("utf-8", "replace").decode() != name:
+            raise UserError(f"No tensor can be saved under the name {name!a}; rename it.")
+        if tensor.dtype not in _KINDS or tensor.layout != torch.strided or tensor.is_meta:
+            kind = "meta" if tensor.is_meta else f"{tensor.layout}, {tensor.dtype}".replace("torch.", "")
+            raise UserError(f"{name} is a tensor of the kind {kind}, which safetensors cannot hold.")
 
 
 def _plain(value: Any) -> Any:
@@ -164,13 +204,13 @@ def _read_entry(path: Path) -> str | None:
 
 def _load_pair(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The older form: ``name.safetensors`` and ``name.json``, which states the first one's SHA-256."""
-    meta, found = _read_pair_json(path), sha256_file(path)
+    meta, tensors, found = _read_pair_json(path), read_safetensors(path), sha256_file(path)
     if found != meta.get("sha256"):
         raise UserError(
             f"{path} has SHA-256 {found[:12]}…, but {path.with_suffix('.json').name} states "
             f"{str(meta.get('sha256'))[:12]}…: the file was changed or damaged; get or make it again."
         )
-    return read_safetensors(path), meta
+    return tensors, meta
 
 
 def _read_pair_json(path: Path) -> dict[str, Any]:
@@ -186,7 +226,7 @@ def _read_pair_json(path: Path) -> dict[str, Any]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, whoever wrote it, on the CPU.
+    """Tensors of a .safetensors file, whoever wrote it, on the CPU; copies, so that nothing written later changes them.
 
     Raises:
         UserError: the file is missing or is not safetensors.
@@ -194,7 +234,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     path = at_home(path)
     refuse_pickle(path)
     try:
-        return load_file(path)
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}  # the file is mapped into memory
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
 

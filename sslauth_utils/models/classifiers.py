@@ -220,9 +220,22 @@ def check_logits(parts: Sequence[Any], count: int) -> Tensor:
     """
     answers = _check_scores(parts, count)
     for whole, what in ((1, "probabilities"), (100, "per cent")):
-        if bool((answers >= 0).all()) and bool(((answers.sum(dim=1) - whole).abs() < 1e-3 * whole).all()):
+        if _are_shares(answers / whole):
             raise UserError(f"The classifier gives {what} where logits are needed; take its softmax off.")
     return answers
+
+
+def _are_shares(answers: Tensor) -> bool:
+    """Whether each row (N, C) is of shares of one, as an API gives them: rounded, or the largest ones alone."""
+    if not answers.numel() or not 0 <= answers.min() <= answers.max() <= 1 + 1e-3:
+        return False
+    sums, classes = answers.sum(dim=1), answers.shape[1]
+    steps = [10.0**-digits for digits in (1, 2, 3, 4, 5)]
+    rounded = [step for step in steps if (answers / step - (answers / step).round()).abs().max() < 1e-3]
+    off = 1e-3 + (min(0.5 * classes * rounded[0], 0.5) if rounded else 0)
+    kept = (answers > 0).sum(dim=1)
+    largest_alone = len(answers) > 1 and bool((kept == kept[0]).all()) and kept[0] < classes
+    return bool((sums - 1).abs().le(off).all()) or (largest_alone and 0.5 < sums.min() <= sums.max() <= 1 + off)
 
 
 def _check_scores(parts: Sequence[Any], count: int) -> Tensor:

@@ -160,12 +160,22 @@ def _find(content: dict[Any, Any], key: str, depth: int) -> Iterable[tuple[str, 
     ):
         yield key, content
     for name, value in content.items():
-        if isinstance(value, dict) and isinstance(name, str) and depth:
-            yield from _find(value, name if key == OUTERMOST else f"{key}.{name}", depth - 1)
+        if isinstance(name, str) and depth:
+            inner = name if key == OUTERMOST else f"{key}.{name}"
+            several = _numbered(value) if isinstance(value, list | tuple) else {"": value}
+            for place, one in several.items():
+                if isinstance(one, dict):
+                    yield from _find(one, f"{inner}.{place}".rstrip("."), depth - 1)
+
+
+def _numbered(values: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    return {str(place): value for place, value in enumerate(values)}
 
 
 def _at(content: object, key: str) -> object:
     """What lies under `key`; names may hold dots themselves."""
+    if isinstance(content, list | tuple):
+        content = _numbered(content)
     if key == OUTERMOST or not isinstance(content, dict):
         return content if key == OUTERMOST else None
     if key in content:

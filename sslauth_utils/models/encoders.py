@@ -304,7 +304,17 @@ def _misfits(own: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, list[
         "missing": [name for name in own if name not in given and not name.endswith(_COUNTER)],
         "unknown": [name for name in given if name not in own],
         "wrong shape in": [name for name in both if own[name].shape != given[name].shape],
+        "another kind of number in": [name for name in both if not _fits(own[name], given[name])],
     }
+
+
+def _fits(own: Tensor, given: Tensor) -> bool:
+    """Whether floats are to come where floats are, and none of them is too large for the type."""
+    if not own.is_floating_point():
+        return not given.is_complex()
+    if not given.is_floating_point():
+        return False
+    return own.dtype == given.dtype or bool((given.to(own.dtype).isfinite() | ~given.isfinite()).all())
 
 
 def take_types(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -343,12 +353,19 @@ def check_comes_back(
     what = f"This {kind.__name__.lower()} could not be read back from its file, so it is not saved: it"
     if not isinstance(model, kind):
         raise UserError(f"{what} is a {type(model).__name__}; save what it wraps.")
-    new, own = (_shapes(one) for one in (build(model.config, what), model))
-    if other := sorted(name for name in new.keys() | own.keys() if new.get(name) != own.get(name)):
-        raise UserError(
-            f"{what} has other weights than a new one ({other[0]}); save it as it was before torch.compile, folding "
-            "and weight_norm, or a network of your own by safetensors.torch.save_file."
-        )
+    fresh = build(model.config, what)
+    for kind, found in (("weights", _shapes), ("layers", _layers)):
+        new, own = found(fresh), found(model)
+        if other := sorted(name for name in new.keys() | own.keys() if new.get(name) != own.get(name)):
+            raise UserError(
+                f"{what} has other {kind} than a new one ({other[0]}); save it as it was before torch.compile, folding "
+                "and weight_norm, or a network of your own by safetensors.torch.save_file."
+            )
+
+
+def _layers(model: nn.Module) -> dict[str, tuple[type, str]]:
+    """Type and settings of every module, by name: a pooling taken out or another stride is no matter of weights."""
+    return {name or "itself": (type(one), one.extra_repr()) for name, one in model.named_modules()}
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:

@@ -161,7 +161,8 @@ def eval_mode(encoder: nn.Module) -> Iterator[None]:
     """Context with every module of `encoder` in eval mode; each goes back to its own mode afterwards.
 
     A reader may have frozen some of them, and other threads may be encoding with some: the first one in switches
-    a module, the last one out switches it back.
+    a module, the last one out switches it back. A module's own ``train`` or ``eval`` is called, because some do more
+    there than to set a flag: they empty a cache, build a filter or exchange a graph.
     """
     modules = [module for module in encoder.modules() if hasattr(module, "training")]  # frozen TorchScript has none
     with _MODES_LOCK:
@@ -180,11 +181,16 @@ def eval_mode(encoder: nn.Module) -> Iterator[None]:
                 users, mode = _modes.pop(module)
                 if users > 1:
                     _modes[module] = users - 1, mode
-                elif module.training != mode:
-                    _set_mode(module, mode)
+                wanted = mode if users == 1 else False
+                if module.training != wanted:
+                    _set_mode(module, wanted)
 
 
 def _set_mode(module: nn.Module, mode: bool) -> None:
+    """Sets the module's mode; what its own ``train`` does to those within is set right after it, one by one."""
+    if _has_own(module, "train") or (not mode and _has_own(module, "eval")):
+        with contextlib.suppress(Exception):  # an exported program, for one, has no other mode, and raises
+            module.train() if mode else module.eval()
     try:
         module.training = mode
     except Exception as error:
@@ -193,9 +199,15 @@ def _set_mode(module: nn.Module, mode: bool) -> None:
         ) from error
 
 
+def _has_own(module: nn.Module, method: str) -> bool:
+    """Whether the module has another ``train`` or ``eval`` than every module."""
+    own = getattr(getattr(module, method, None), "__func__", None)
+    return own is not getattr(nn.Module, method) and not isinstance(module, torch.jit.ScriptModule)
+
+
 @contextlib.contextmanager
 def put_back(encoder: nn.Module) -> Iterator[list[str]]:
-    """Context in which the encoder runs; parameters and buffers that it changes are put back afterwards.
+    """Context in which the encoder runs; parameters and buffers that it changes, or adds, are put back afterwards.
 
     Some layers are made up from the first images that they see, and some keep statistics in eval mode, too.
 
@@ -210,6 +222,9 @@ def put_back(encoder: nn.Module) -> Iterator[list[str]]:
     if lazy := [name for name, tensor in own.items() if is_lazy(tensor)]:
         raise UserError(f"The encoder's {lazy[0]} gets its shape at the first run; run it once on your images before.")
     before = {name: tensor.detach().clone() for name, tensor in own.items() if not tensor.is_meta}
+    places = [module for module in encoder.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    kept = [(module, dict(module._parameters), dict(module._buffers), {*module._non_persistent_buffers_set})
+            for module in places]  # fmt: skip
     changed: list[str] = []
     try:
         yield changed
@@ -219,6 +234,14 @@ def put_back(encoder: nn.Module) -> Iterator[list[str]]:
         with torch.no_grad():
             for name in changed:
                 _put(encoder, name, own[name], before[name])
+        if added := [name for name in now if name not in own]:
+            changed += added
+            for module, parameters, buffers, passing in kept:
+                module._parameters.clear()
+                module._parameters.update(parameters)
+                module._buffers.clear()
+                module._buffers.update(buffers)
+                module._non_persistent_buffers_set = passing
 
 
 def _by_name(module: nn.Module) -> dict[str, Tensor]:
@@ -242,11 +265,11 @@ def _put(module: nn.Module, name: str, tensor: Tensor, values: Tensor) -> None:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+    return (a.shape, a.dtype) == (b.shape, b.dtype) and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def check_features(features: Tensor, count: int, width: int | None = None, whose: str = "The encoder") -> Tensor:
-    """Return `features` if they are a finite tensor (count, width) of real numbers.
+    """Return `features`, whole numbers as float64, if they are a finite tensor (count, width) of real numbers.
 
     Raises:
         UserError: wrong rank, number, width, kind, or values that are not finite.
@@ -257,6 +280,8 @@ def check_features(features: Tensor, count: int, width: int | None = None, whose
     if features.layout != torch.strided or features.is_complex() or features.is_quantized or features.is_meta:
         kind = "meta" if features.is_meta else f"{features.layout}, {features.dtype}".replace("torch.", "")
         raise UserError(f"{whose} gave features of the kind {kind}; expected plain real numbers.")
+    if features.dtype not in _FLOATS:  # a table of integers from JSON, say: its halves would be cut off
+        features = features.double()
     if len(features) != count:
         raise UserError(f"{whose} gave {len(features)} feature vectors for {count} key samples; send one for each.")
     if width is not None and features.shape[1] != width:
@@ -292,7 +317,12 @@ def as_tensor(given: object) -> Tensor:
     """
     if isinstance(given, Tensor):
         return given.detach() if given.is_meta else given.detach().cpu()
-    array = np.asarray(given)
+    try:
+        if isinstance(given, list | tuple) and given and all(isinstance(part, Tensor) for part in given):
+            return torch.stack([part.detach().cpu() for part in given])
+        array = np.asarray(given)
+    except RuntimeError as error:  # tensors of several shapes, or among numbers, with a gradient
+        raise ValueError(str(error)) from error
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 

@@ -1,6 +1,7 @@
 """Batch norm taken into the convolution before it: for deployment, and for training with batch norm frozen."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -77,15 +78,23 @@ def fold_frozen_batch_norm(encoder: nn.Module) -> nn.Module:
 def _foldable(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
     """Where a batch norm surely runs right behind a convolution: (the module that holds both, the names of the two).
 
-    Exact types only: subclasses (timm's, say) standardise their weights or hide an activation.
+    Exact types only: subclasses (timm's, say) standardise their weights or hide an activation. Each of the two has one
+    place in the model, because elsewhere the other may not be beside it, and no hook, which would be lost.
     """
+    places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for parent in list(model.modules()):
         if not _runs_in_order_of_registration(parent):
             continue
-        for (name, layer), (after, norm) in pairwise(list(parent.named_children())):
+        for (name, layer), (after, norm) in pairwise(list(parent._modules.items())):  # a repeated one at each place
             plain = type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d
-            if plain and norm.affine and norm.track_running_stats:
+            if not plain or not norm.affine or not norm.track_running_stats:
+                continue
+            if places[id(layer)] == places[id(norm)] == 1 and not _has_hooks(layer) and not _has_hooks(norm):
                 yield parent, name, after
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_pre_hooks or module._forward_hooks)
 
 
 def _runs_in_order_of_registration(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.tensors import sha256_tensors
-from sslauth_utils.models.hidden_weights import CHECKPOINTED, hidden_weights
+from sslauth_utils.models.hidden_weights import CHECKPOINTED, hidden_weights, may_be_weight
 
 #: the name that a wrapper puts before those of the module that it holds, by the wrapper's class
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -17,14 +17,14 @@ WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "Opti
 def sha256_weights(encoder: nn.Module) -> str:
     """SHA-256 of all weights and buffers of `encoder`'s state in canonical form (`tensors.sha256_tensors`).
 
-    Buffers of floats that are kept out of the state (``persistent=False``) count, too. DataParallel and torch.compile
-    around it or within do not count; pixel normalisation does. What is no weight, a stride or an activation, is not
-    seen.
+    Buffers of floats, or of 8 or 16 bits, that are kept out of the state (``persistent=False``) count, too.
+    DataParallel and torch.compile around it or within do not count; pixel normalisation does. What is no weight, a
+    stride or an activation, is not seen.
 
     Raises:
         UserError: there is nothing to hash but pixel normalisation, weights lie outside the state (a Python list of
-            layers, a plain tensor, frozen TorchScript; `hidden_weights`), or the state holds what has no canonical
-            form.
+            layers, a plain tensor, frozen TorchScript; `hidden_weights`), two have one name without their wrappers',
+            or the state holds what has no canonical form.
     """
     state = dict(encoder.state_dict())
     names = {name: _canonical(name, encoder) for name in state}
@@ -38,8 +38,10 @@ def sha256_weights(encoder: nn.Module) -> str:
             "register them: nn.ModuleList, nn.ParameterList, register_buffer."
         )
     for name, buffer in encoder.named_buffers():
-        if buffer.is_floating_point() and (plain := name.replace(CHECKPOINTED, "")) not in state:
+        if may_be_weight(buffer) and (plain := name.replace(CHECKPOINTED, "")) not in state:
             state[plain], names[plain] = buffer, _canonical(name, encoder)
+    if len(set(names.values())) < len(names):
+        raise UserError("Two of the encoder's weights have one name once its wrappers' is taken off; rename one.")
     flat: dict[str, Tensor] = {}
     for name, value in state.items():
         flat |= _leaves(names[name], value)

@@ -15,6 +15,7 @@ from sslauth_utils.models.features import as_pixels, encode, normalise, put_back
 from sslauth_utils.models.weights import known_sha256
 from sslauth_utils.schemes.generator import OBJECTIVES, check_settings, key_targets, train_generator
 from sslauth_utils.schemes.record import Record, check_tau
+from sslauth_utils.schemes.report import scheme_name
 from sslauth_utils.schemes.similarity import cosine
 
 #: "we have established a stringent similarity threshold of 99.5%" (§5.1)
@@ -58,8 +59,11 @@ def enrol(
             images in the batch.
 
     Warns:
-        UserWarning: some keys are the same image, or one vector sent for all keys would pass.
+        UserWarning: some keys are the same image; one vector sent for all keys would pass, in all or by Trans with one
+            of the generators.
     """
+    if history is not None and not isinstance(history, list):
+        raise UserError(f"The history must be a list, to which rows are appended, not {type(history).__name__}.")
     keys = as_pixels(keys, "Key samples").clone()
     tau = check_tau(tau)
     try:
@@ -94,13 +98,8 @@ def enrol(
     record = Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
     with plain_tensors():
         _check_accepts_intact(record, others)
-        if _one_answer_passes(record):
-            warnings.warn(
-                f"The encoder's features of the {len(keys)} key samples are so alike that one vector sent for all of "
-                f"them passes at tau {tau:g}; such a record hardly tells encoders apart. Take a tau nearer to 1, "
-                "subtract the features' mean, or choose more different keys.",
-                stacklevel=3,  # at the caller of `enrol`, past its decorator
-            )
+        if warning := _one_answer_passes(record):
+            warnings.warn(warning, stacklevel=3)  # at the caller of `enrol`, past its decorator
     return record
 
 
@@ -125,10 +124,27 @@ def _check_tells_keys_apart(features: Tensor) -> None:
         )
 
 
-def _one_answer_passes(record: Record) -> bool:
-    """Whether one vector sent for all keys, the features' mean direction, passes: so would nearly any encoder."""
+def _one_answer_passes(record: Record) -> str:
+    """A warning if one vector sent for all keys, the features' mean direction, passes: so would nearly any encoder."""
     one = normalise(normalise(record.features.double()).mean(dim=0, keepdim=True))
-    return len(record.features) > 1 and _least(record, one.expand_as(record.features)) > record.tau
+    count, tau = len(record.features), record.tau
+    scores = record.similarities(one.expand_as(record.features))
+    passing = [objective for objective, score in scores.items() if score.min() > tau]
+    if count == 1 or not passing:
+        return ""
+    if len(passing) == len(scores):
+        return (
+            f"The encoder's features of the {count} key samples are so alike that one vector sent for all of them "
+            f"passes at tau {tau:g}; such a record hardly tells encoders apart. Take a tau nearer to 1, subtract the "
+            "features' mean, or choose more different keys."
+        )
+    blind = [scheme_name(objective) for objective in passing if objective is not None]
+    if not blind:
+        return ""
+    return (
+        f"{blind[0]} accepts one vector sent for all {count} key samples at tau {tau:g}: its generator makes nearly "
+        "one image of all features, and hardly sees a tamper. Train it with a smaller learning rate, or for longer."
+    )
 
 
 def _check_accepts_intact(record: Record, others: dict[str, Tensor]) -> None:

@@ -33,10 +33,15 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
         UserError: labels that are none, no keys asked for, `count` not a multiple of `per_class`, too few
             images or classes, or a seed that is no whole number.
     """
-    labels = as_labels(labels, len(labels))
-    if count < 1:
-        raise UserError(f"At least one key sample is needed, not {count}.")
-    seed = plain(seed)
+    try:
+        images = len(labels)
+    except TypeError:  # one number, or none
+        images = 0
+    labels = as_labels(labels, images)
+    count, per_class, seed = plain(count), plain(per_class), plain(seed)
+    check_whole("The number of key samples", count, 1)
+    if per_class is not None:
+        check_whole("The number of key samples from each class", per_class, 1)
     check_whole("The seed of the keys' choice", seed, *SEEDS)
     draw = torch.Generator("cpu").manual_seed(seed)
     order = torch.randperm(len(labels), generator=draw, device="cpu")
@@ -44,11 +49,11 @@ def choose_keys(labels: Tensor, count: int = 100, per_class: int | None = None, 
         if count > len(labels):
             raise UserError(f"{count} key samples asked for, but the set has {len(labels)} images; ask for fewer.")
         return order[:count]
-    if per_class < 1 or count % per_class:
+    if count % per_class:
         raise UserError(f"{count} keys cannot be made of {per_class} from each class; choose a divisor of {count}.")
     shuffled = labels[order]
-    sizes = torch.bincount(labels)
-    candidates = (sizes >= per_class).nonzero().flatten()
+    present, sizes = labels.unique(return_counts=True)
+    candidates = present[sizes >= per_class]
     wanted = count // per_class
     if wanted > len(candidates):
         raise UserError(

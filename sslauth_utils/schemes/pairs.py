@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sslauth_utils.base import tensors
-from sslauth_utils.base.checks import check_choice, check_number, check_whole, plain
+from sslauth_utils.base.checks import check_choice, check_number, check_whole, is_whole, plain
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import BATCH, as_answer, check_logits, logits, repeatable_logits
@@ -323,9 +323,16 @@ class Pairs:
             )
 
     def save(self, path: Path) -> None:
-        """Write to one safetensors file, the key with them (`tensors.save`)."""
+        """Write to one safetensors file, the key with them.
+
+        Raises:
+            UserError: what `load` would refuse, or as `tensors.save`.
+        """
+        found = {"before": self.before, "after": self.after, "margins": self.margins}
+        if wrong := _no_pairs(**found, classes=self.classes):
+            raise UserError(f"These pairs cannot be saved, because they could not be read back: {wrong}.")
         facts = {"format": "pairs 1", "key": self.key.hex(), "classes": self.classes, "dropped": self.dropped}
-        tensors.save(path, {"before": self.before, "after": self.after, "margins": self.margins}, facts)
+        tensors.save(path, found, facts)
 
     @staticmethod
     def load(path: Path) -> "Pairs":
@@ -337,7 +344,29 @@ class Pairs:
         found, facts = tensors.load(path)
         if facts.get("format") != "pairs 1" or found.keys() != {"before", "after", "margins"}:
             raise UserError(f"{path} holds no pairs; get or make it again.")
-        return Pairs(**found, key=bytes.fromhex(facts["key"]), classes=facts["classes"], dropped=facts["dropped"])
+        try:
+            pairs = Pairs(**found, key=bytes.fromhex(facts["key"]), classes=facts["classes"], dropped=facts["dropped"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} does not say what its pairs are ({error}); get or make it again.") from error
+        if wrong := _no_pairs(**found, classes=pairs.classes):
+            raise UserError(f"{path} holds no pairs that can be used: {wrong}; get or make it again.")
+        return pairs
+
+
+def _no_pairs(before: Tensor, after: Tensor, margins: Tensor, classes: object) -> str:
+    """What keeps these from being pairs; empty if nothing does."""
+    if before.ndim != 4 or before.shape[1] != 3 or not before.numel() or before.shape != after.shape:
+        return f"their images are of shapes {tuple(before.shape)} and {tuple(after.shape)}"
+    if before.dtype != torch.float32 or after.dtype != torch.float32:
+        return "their images are not float32"
+    low, high = torch.cat([before, after]).aminmax()
+    if not 0 <= low <= high <= 1:
+        return "their pixels are not all in [0, 1]"
+    if margins.shape != (len(before), 2) or not margins.is_floating_point() or not margins.isfinite().all():
+        return "their margins are not two finite numbers each"
+    if not ((margins[:, 0] > 0) != (margins[:, 1] > 0)).all():
+        return "both images of a pair have one label"
+    return "" if is_whole(classes) and classes >= 2 else f"their number of classes is {classes!r}"
 
 
 @plain_tensors()

@@ -192,8 +192,9 @@ def _generator(objective: str, config: object, weights: dict[str, Tensor], laten
     check_whole(f"{what} depth", config["depth"], 1, 65536)
     check_whole(f"{what} seed", config["seed"], *SEEDS)
     unlike = f"{what} weights are not those of its settings {config}; enrol the encoder again."
-    first = weights.get("format.module.weight")  # before anything is built: the file cannot ask for more than it holds
-    if first is None or tuple(first.shape) != (16 * config["depth"], latent):
+    depth = config["depth"]  # before anything is built: the file cannot ask for much more than it holds
+    largest = {"format": (16 * depth, latent), "first": (depth, depth, 3, 3)}
+    if any(weights.get(f"{name}.module.weight", torch.empty(0)).shape != shape for name, shape in largest.items()):
         raise UserError(unlike)
     generator = Generator(**config)
     kinds = {name: _kind(value) for name, value in generator.state_dict().items()}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sslauth_utils.base.device import plain_tensors
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.models.features import as_features, check_features, encode, normalise
+from sslauth_utils.models.features import as_features, check_features, encode, normalise, put_back
 from sslauth_utils.schemes.precision import round_features
 from sslauth_utils.schemes.record import Record, check_tau
 from sslauth_utils.schemes.report import Report, SchemeResult, scheme_name
@@ -37,7 +37,8 @@ def respond(encoder: nn.Module, keys: Tensor, decimals: int | None = None, norma
     Raises:
         UserError: keys of another shape, type or range, or an encoder that fails on them or gives NaN.
     """
-    features = encode(encoder, keys)
+    with put_back(encoder):  # some change themselves, even in eval mode
+        features = encode(encoder, keys)
     features = normalise(features) if normalised else features
     return features if decimals is None else round_features(features, decimals)
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import importlib.util
 import json
+import os
 import pickle
 import re
 import resource
@@ -178,6 +180,45 @@ def test_a_pair_saved_over_is_the_new_file_alone(pair):
     assert loaded.keys() == WEIGHTS.keys() and meta == tensors.describe(pair) == {"arch": "new"}
 
 
+def test_what_was_read_stays_as_it_was_whatever_becomes_of_the_file(saved, tmp_path):
+    other = tmp_path / "other.safetensors"
+    tensors.save(other, {name: torch.zeros_like(value) for name, value in WEIGHTS.items()}, tensors.load(saved)[1])
+    loaded, digest = tensors.load(saved)[0], tensors.sha256_tensors(tensors.load(saved)[0])
+    with open(saved, "r+b") as file:  # in place, as cp writes
+        file.write(other.read_bytes())
+    assert tensors.sha256_tensors(loaded) == digest != tensors.sha256_tensors(tensors.load(saved)[0])
+    os.truncate(saved, 0)
+    assert tensors.sha256_tensors(loaded) == digest
+
+
+@pytest.mark.parametrize(
+    ("content", "meta", "message"),
+    [
+        (WEIGHTS, {1: "a", "1": "b"}, "two entries of one name"),
+        (WEIGHTS, {"facts": {"x": [{True: 1, "true": 2}]}}, "two entries of one name"),
+        ({"__metadata__": torch.ones(2)}, {}, "No tensor can be saved under the name '__metadata__'"),
+        ({"a\udcff": torch.ones(2)}, {}, "No tensor can be saved under the name"),
+        ({"a": torch.ones(2, dtype=torch.complex128)}, {}, "a is a tensor of the kind strided, complex128"),
+        ({"a": torch.ones(2, 2).to_sparse()}, {}, "a is a tensor of the kind sparse_coo, float32"),
+        ({"a": torch.ones(2, device="meta")}, {}, "a is a tensor of the kind meta"),
+        (WEIGHTS, {"facts": functools.reduce(lambda inner, _: [inner], range(3000), [])}, "cannot be written as JSON"),
+    ],
+    ids=["keys", "keys within", "metadata", "surrogate", "complex128", "sparse", "meta", "deep"],
+)
+def test_what_would_not_come_back_is_not_written(tmp_path, content, meta, message):
+    with pytest.raises(UserError, match=message):
+        tensors.save(tmp_path / "new.safetensors", content, meta)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", sorted(tensors._KINDS, key=str))
+def test_every_kind_that_is_taken_comes_back(tmp_path, kind):
+    values = torch.tensor([[0, 1], [1, 0]]).to(kind)
+    tensors.save(tmp_path / "new.safetensors", {"a": values}, {})
+    [back] = tensors.load(tmp_path / "new.safetensors")[0].values()
+    assert back.dtype == kind and bytes(back.view(torch.uint8).flatten()) == bytes(values.view(torch.uint8).flatten())
+
+
 # --- neighbours, and what lay there before ----------------------------------------------------------------------------
 
 
@@ -212,6 +253,26 @@ def test_a_file_of_another_kind_is_not_replaced(tmp_path, content):
     with pytest.raises(UserError, match="is there already and is no safetensors file; move it away or choose another"):
         tensors.save(path, WEIGHTS, {})
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("other", ["record", "encoder", "foreign"])
+def test_safetensors_of_another_kind_are_not_replaced(tmp_path, other):
+    path = tmp_path / "weights.safetensors"
+    metas = {
+        "record": {"format": 2, "scheme": "SSL-Auth", "tau": 0.995, "encoder_sha256": None, "generators": {}},
+        "encoder": {"config": {}, "feature_dim": 8, "weights_sha256": "0", "epochs": 3},
+        "pairs": {"format": "pairs 1", "key": "00", "classes": 10, "dropped": 0},
+    }
+    save_file({"b": torch.ones(3)}, path) if other == "foreign" else tensors.save(path, WEIGHTS, metas[other])
+    was = path.read_bytes()
+    for kind, meta in metas.items():
+        if kind != other:
+            with pytest.raises(UserError, match="is there already and holds something else; move it away or choose an"):
+                tensors.save(path, WEIGHTS, meta)
+            assert path.read_bytes() == was
+    if other != "foreign":
+        tensors.save(path, {"a": torch.ones(2)}, metas[other] | {"epochs": 7})
+        assert tensors.load(path)[0].keys() == {"a"}
 
 
 @pytest.mark.parametrize("before", ["nothing", "saved", "pair"])

@@ -215,7 +215,7 @@ def test_a_key_that_chooses_nothing_is_told(tmp_path, key):
         {"queue": torch.zeros(3), "epoch": 1},
         {"optimizer": _ADAM},
         {"metrics": {"accuracy": torch.tensor(0.5)}},
-        {"models": [_state()]},
+        {"models": [torch.zeros(3), [_state()]]},
         {},
     ],
     ids=["loss", "queue", "optimizer", "metrics", "list", "empty"],
@@ -225,6 +225,15 @@ def test_what_is_no_weights_is_never_written(tmp_path, content):
     with pytest.raises(UserError, match=f"holds no dictionary of weights, only {next(iter(content), 'nothing')}"):
         convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_weights_in_a_list_are_seen(tmp_path):
+    """Several sets are told, wherever they lie: an average beside them must not be taken for the model."""
+    torch.save({"model": [_state(), _state()], "ema": _state()}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"holds 3 dictionaries of tensors \(model\.0, model\.1, ema\)"):
+        convert(tmp_path / "c.pth", tmp_path / "out.safetensors")
+    names = convert(tmp_path / "c.pth", tmp_path / "out.safetensors", "model.1")
+    assert set(names) == set(_state())
 
 
 def test_names_that_become_equal_are_told(tmp_path):

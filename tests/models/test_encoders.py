@@ -494,8 +494,29 @@ NOT_SAVED = {
     "weight norm": lambda tiny: _with_backbone(tiny, _normed(tiny.backbone)),
     "own network": lambda tiny: wrap(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())),
     "parallel": lambda tiny: nn.DataParallel(tiny),
+    "without its activation": lambda tiny: _with_part(tiny, "layer1.0.relu", nn.Identity()),
+    "with another padding": lambda tiny: _with_part(tiny, "layer1.0.conv1", nn.Conv2d(4, 4, 3, padding=2, bias=False)),
+    "of a class of its own": lambda tiny: _of_own_class(tiny),
     "no encoder": lambda tiny: tiny.backbone,
 }
+
+
+class _Doubled(Encoder):
+    def forward(self, pixels):
+        return 2 * super().forward(pixels).abs()
+
+
+def _of_own_class(encoder):
+    changed = copy.deepcopy(encoder)
+    changed.__class__ = _Doubled
+    return changed
+
+
+def _with_part(encoder, name, part):
+    changed = copy.deepcopy(encoder)
+    holder, _, own = name.rpartition(".")
+    setattr(changed.backbone.get_submodule(holder), own, part)
+    return changed
 
 
 def _with_backbone(encoder, backbone):

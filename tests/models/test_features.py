@@ -11,7 +11,7 @@ from torch import nn
 
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.encoders import wrap
-from sslauth_utils.models.features import as_pixels, encode
+from sslauth_utils.models.features import as_pixels, encode, put_back
 
 
 def test_stored_and_float_pixels_give_the_same_features(tiny, pictures):
@@ -264,6 +264,97 @@ def test_an_encoder_that_caches_can_be_trained_afterwards(pictures):
     assert not features.is_inference()
     encoder(pictures.float()).sum().backward()
     assert encoder.patch.weight.grad.any()
+
+
+class CacheOfTrainMode(nn.Module):
+    """Forgets what it has made of its weights when it goes to train mode, as LeViT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.made = nn.Linear(3, 4), {}
+
+    def train(self, mode=True):
+        self.made = {} if mode else self.made
+        return super().train(mode)
+
+    def forward(self, x):
+        if self.training:
+            return self.linear(x.mean((2, 3)))
+        self.made.setdefault("weight", 2 * self.linear.weight.detach())
+        return x.mean((2, 3)) @ self.made["weight"].T
+
+
+class BuiltForEval(nn.Module):
+    """Makes its filter when it goes to eval mode, and has none before."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        self.norm = nn.BatchNorm1d(4)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()  # and keeps this one frozen
+        if mode:
+            self.__dict__.pop("filter", None)
+        else:
+            self.filter = 3 * self.linear.weight.detach()
+        return self
+
+    def forward(self, x):
+        return self.norm(x.mean((2, 3)) @ (self.linear.weight if self.training else self.filter).T)
+
+
+@pytest.mark.parametrize("kind", [CacheOfTrainMode, BuiltForEval])
+def test_a_modules_own_train_is_called(pictures, kind):
+    network = nn.Sequential(kind()).train()
+    network[0].linear.train(False)
+    modes = [module.training for module in network.modules()]
+    first = encode(network, pictures)
+    with torch.no_grad():
+        network[0].linear.weight.mul_(2)  # tampered with, in train mode
+    second = encode(network, pictures)
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(second, encode(copy.deepcopy(network).eval(), pictures)) and not torch.equal(first, second)
+
+
+def test_a_module_that_refuses_a_mode_is_encoded_with_as_it_is(tiny, pictures):
+    exported = torch.export.export(tiny.eval(), (torch.rand(9, 3, 32, 32),)).module()
+    assert torch.allclose(encode(exported, pictures), encode(tiny, pictures), atol=1e-5)
+
+
+class _Adding(nn.Module):
+    """Adds to itself, or casts, what it needs at its first run."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.linear, self.way = nn.Linear(3, 4), way
+        self.register_buffer("position", None if way == "none" else torch.arange(4))
+
+    def forward(self, x):
+        y = self.linear(x.mean((2, 3)))
+        if self.way == "none" and self.position is None:
+            self.position = torch.linspace(0, 1, 4)
+        elif self.way == "cast":
+            self.position = self.position.to(y)
+        elif self.way == "parameter":
+            self.scale = nn.Parameter(torch.ones(4))
+        elif self.way in ("buffer", "passing"):
+            self.register_buffer("other", torch.ones(4), persistent=self.way == "buffer")
+        return y + self.position
+
+
+@pytest.mark.parametrize("way", ["none", "cast", "parameter", "buffer", "passing"])
+def test_what_an_encoder_adds_to_itself_is_noticed_and_taken_away(pictures, way):
+    encoder = _Adding(way)
+    own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
+    before, passing = encoder.state_dict(), set(encoder._non_persistent_buffers_set)
+    with put_back(encoder) as changed:
+        encode(encoder, pictures)
+    now = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
+    assert changed and now.keys() == own.keys() and all(now[name] is own[name] for name in own)
+    assert encoder.state_dict().keys() == before.keys() and encoder._non_persistent_buffers_set == passing
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_the_default_type_does_not_matter(tiny, pictures):

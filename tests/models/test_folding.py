@@ -97,6 +97,26 @@ class InOrderOfAnother(nn.Module):
         return self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).mean(dim=(2, 3))
 
 
+def one_activation_twice():
+    """The second batch norm runs behind the activation that it seems to be registered before."""
+    relu = nn.ReLU()
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), relu, nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), relu, nn.BatchNorm2d(8),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+
+
+def one_convolution_twice():
+    layer = nn.Conv2d(3, 3, 3)
+    return nn.Sequential(layer, layer, nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def hooked():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network[0].register_forward_hook(lambda module, given, out: 2 * out)
+    return network
+
+
 def with_ordinary_statistics(network, size):
     network.train()
     with torch.no_grad():
@@ -109,6 +129,9 @@ def with_ordinary_statistics(network, size):
     ("build", "size", "folds"),
     [
         (InOrderOfAnother, 16, False),
+        (one_activation_twice, 16, False),
+        (one_convolution_twice, 16, False),
+        (hooked, 16, False),
         (Odd, 16, True),
         (lambda: timm_model("test_efficientnet"), 64, False),
         (lambda: torchvision.models.resnet18(weights=None, num_classes=4), 32, True),
@@ -118,8 +141,11 @@ def with_ordinary_statistics(network, size):
         (lambda: build_network("vgg16", 4, 4), 32, True),
         (lambda: build_network("small_cnn", 4, size=8), 8, True),
     ],
-    ids=["order", "odd", "timm", "tv-resnet18", "tv-resnet50", "resnet20", "resnet18", "vgg16", "small_cnn"],
-)
+    ids=[
+        "order", "activation", "convolution", "hook", "odd", "timm", "tv-resnet18", "tv-resnet50", "resnet20",
+        "resnet18", "vgg16", "small_cnn",
+    ],
+)  # fmt: skip
 def test_folding_for_deployment_keeps_the_function_or_is_not_done(build, size, folds):
     torch.manual_seed(0)
     network, images = with_ordinary_statistics(build().double(), size), torch.rand(2, 3, size, size).double()

@@ -2,10 +2,13 @@
 
 import functools
 import json
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import torchvision
+from sklearn.decomposition import PCA
 from torch import nn
 
 from sslauth_utils.base.errors import UserError
@@ -95,6 +98,11 @@ WAYS_OUT = {
     "array": lambda layer: layer.weight.detach().numpy().copy(),
     "namespace": lambda layer: SimpleNamespace(weight=layer.weight.detach().clone()),
     "object": lambda layer: Holding(layer),
+    "tensor in an object": lambda layer: Holding(layer.weight.detach().clone()),
+    "fitted": lambda layer: PCA(2).fit(layer.weight.detach().numpy()),
+    "key": lambda layer: {layer: "of a dictionary"},
+    "array of objects": lambda layer: np.array([layer, None]),
+    "whole numbers": lambda layer: layer.weight.detach().to(torch.int8),
     "default": lambda layer: lambda x, layer=layer: layer(x),
     "closure": lambda layer: lambda x: layer(x),
     "method": lambda layer: layer.forward,
@@ -110,6 +118,138 @@ def test_parameters_outside_the_state_dict_leave_no_hash(way):
         ):
             sha256_weights(module)
         assert known_sha256(module) is None
+
+
+ELSEWHERE, TABLE = ModuleType("elsewhere"), torch.ones(3, 3)
+ELSEWHERE.table = torch.ones(3, 3)
+
+
+class Place:
+    table = torch.ones(3, 3)
+
+
+@functools.lru_cache
+def cached():
+    return TABLE
+
+
+class ByMethod(Out):
+    def head(self, x):
+        return x @ TABLE
+
+    def forward(self, x):
+        return self.head(super().forward(x))
+
+
+class ByProperty(Out):
+    @property
+    def table(self):
+        return TABLE
+
+    def forward(self, x):
+        return super().forward(x) @ self.table
+
+
+class ByModule(Out):
+    def forward(self, x):
+        return super().forward(x) @ ELSEWHERE.table
+
+
+class ByClass(Out):
+    def forward(self, x):
+        return super().forward(x) @ Place.table
+
+
+class ByCache(Out):
+    def forward(self, x):
+        return super().forward(x) @ cached()
+
+
+class OfALibrary(torchvision.models.ResNet):
+    def __init__(self, _keep):
+        super().__init__(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=3)
+
+    def _forward_impl(self, x):
+        return super()._forward_impl(x) @ TABLE
+
+
+@pytest.mark.parametrize("kind", [ByMethod, ByProperty, ByModule, ByClass, ByCache, OfALibrary])
+def test_weights_that_forward_reaches_elsewhere_leave_no_hash(kind):
+    assert known_sha256(kind(lambda _: None)) is None
+
+
+def test_what_forward_does_not_call_and_what_is_no_weight_is_no_matter():
+    class Plain(ByMethod):
+        def forward(self, x):
+            return self.known(x.mean((2, 3)))
+
+        def training_step(self, x):
+            return self(x) @ TABLE
+
+    module = Plain(lambda layer: [1.5, "text", torch.arange(3), nn.functional.relu, torch.tensor([True])])
+    module.part = module.known.weight[1:]
+    assert sha256_weights(module) == sha256_tensors(module.state_dict())
+
+
+def test_a_part_of_known_memory_that_no_weight_fills_leaves_no_hash():
+    flat = torch.randn(18)
+    module = Out(lambda _: flat[9:])
+    module.own = nn.Parameter(flat[:9])
+    assert known_sha256(module) is None
+    module.kept = flat[3:9]
+    assert known_sha256(module) is not None
+
+
+def test_small_whole_numbers_kept_out_of_the_state_count():
+    module = Out(lambda _: None)
+    module.register_buffer("table", torch.ones(3, dtype=torch.int8), persistent=False)
+    before = sha256_weights(module)
+    module.table[0] = 2
+    assert sha256_weights(module) != before
+
+
+def test_two_weights_of_one_name_without_wrappers_leave_no_hash():
+    class Scaled(nn.DataParallel):
+        def __init__(self, module):
+            super().__init__(module)
+            self.scale = nn.Parameter(torch.ones(3))
+
+    inner = Out(lambda _: None)
+    inner.scale = nn.Parameter(torch.ones(3))
+    with pytest.raises(UserError, match="have one name"):
+        sha256_weights(Scaled(inner))
+
+
+class Scripted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.known, self.bias, self.several = nn.Linear(3, 3), torch.ones(3), [torch.ones(3)]
+
+    def forward(self, x):
+        return self.known(x)
+
+
+class ByName(Scripted):
+    def forward(self, x):
+        return self.known(x) * self.bias  # "bias" is known, and not this one
+
+
+class ByList(Scripted):
+    def forward(self, x):
+        return self.known(x) * self.several[0]
+
+
+class ByOtherMethod(Scripted):
+    @torch.jit.export
+    def other(self, x):
+        return self.known(x) * self.bias
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", [ByName, ByList, ByOtherMethod])
+def test_tensors_in_attributes_of_script_leave_no_hash(kind):
+    assert known_sha256(torch.jit.script(kind())) is None
+    assert known_sha256(torch.jit.script(torchvision.models.resnet18(num_classes=3))) is not None
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

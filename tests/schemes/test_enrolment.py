@@ -240,6 +240,21 @@ def test_features_that_one_vector_could_stand_for_are_told(encoder, keys):
         enrol(NearlyConstant(), keys, ("min",), size=16, depth=8, steps=2)
 
 
+def test_a_generator_that_answers_all_alike_is_told(encoder, keys):
+    """Trained with too large a step it makes one image of everything, and no tamper would show in it."""
+    with pytest.warns(UserWarning, match="^Trans accepts one vector sent for all .* smaller learning rate"):
+        record = enrol(encoder, keys, ("min",), size=16, depth=8, steps=30, learning_rate=1.0)
+    one = record.features.mean(dim=0, keepdim=True).expand_as(record.features)
+    report = verify(record, one)
+    assert {result.scheme: result.passed for result in report.results} == {"DCmp": False, "Trans": True}
+
+
+@pytest.mark.parametrize("history", [(), {}, "rows"])
+def test_a_history_that_takes_no_rows_is_told_before_anything_is_made(keys, history):
+    with pytest.raises(UserError, match="The history must be a list"):
+        enrol(_Wrong(lambda x: 1 / 0), keys, ("min",), history=history)
+
+
 class _MadeFromTheFirstImages(nn.Module):
     def __init__(self, network):
         super().__init__()

@@ -1,5 +1,6 @@
 """Key samples: random, by class as the paper's K1 to K3, seeded, without repeats."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -79,21 +80,36 @@ def test_random_keys_are_uniform_over_the_set():
 @pytest.mark.parametrize(
     ("count", "per_class", "sentence"),
     [
-        (0, None, "At least one key sample is needed, not 0."),
-        (-5, 1, "At least one key sample is needed, not -5."),
+        (0, None, "The number of key samples must be a whole number from 1 on, not 0."),
+        (-5, 1, "The number of key samples must be a whole number from 1 on, not -5."),
         (13, None, "13 key samples asked for, but the set has 12 images; ask for fewer."),
         (10, 4, "10 keys cannot be made of 4 from each class; choose a divisor of 10."),
-        (10, 0, "10 keys cannot be made of 0 from each class; choose a divisor of 10."),
+        (10, 0, "The number of key samples from each class must be a whole number from 1 on, not 0."),
+        (2.5, None, "The number of key samples must be a whole number from 1 on, not 2.5."),
+        (True, None, "The number of key samples must be a whole number from 1 on, not True."),
+        ("4", 2, "The number of key samples must be a whole number from 1 on, not '4'."),
+        (4, 2.0, "The number of key samples from each class must be a whole number from 1 on, not 2.0."),
         (8, 4, "8 keys with 4 from each class need 2 classes of at least 4 images; the set has 1."),
         (5, 1, "5 keys with 1 from each class need 5 classes of at least 1 images; the set has 4."),
     ],
-    ids=["none", "negative", "too-few-images", "no-divisor", "none-of-a-class", "small-classes", "too-few-classes"],
 )
 def test_a_wish_that_cannot_be_met_is_told(count, per_class, sentence):
     labels = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 4])  # class 3 has no image
     with pytest.raises(UserError) as caught:
         choose_keys(labels, count, per_class)
     assert str(caught.value) == sentence
+
+
+def test_numpys_numbers_and_any_labels_will_do():
+    labels = torch.tensor([3, 3, 10**13, 10**13])
+    chosen = choose_keys(labels, np.int64(4), np.int32(2))
+    assert sorted(chosen.tolist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("labels", [None, 3, torch.tensor(3)])
+def test_no_labels_are_told(labels):
+    with pytest.raises(UserError, match="Labels must be one label an image"):
+        choose_keys(labels, 1)
 
 
 def test_all_images_may_be_keys():

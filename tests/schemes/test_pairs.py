@@ -11,6 +11,7 @@ import torch
 from tiny_classifier import Reassigning
 from torch import nn
 
+from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.classifiers import build_network, labels, logits
 from sslauth_utils.schemes import pairs as sp
@@ -19,6 +20,7 @@ from sslauth_utils.schemes.deepauth_keys import KeySettings, make_keys
 from sslauth_utils.schemes.descent import descend, differentiable, gradient
 
 KEY = sp.user_key("alice")
+PARTS = ("before", "after", "margins")
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +251,42 @@ def test_pairs_come_back_from_their_file(classifier, tmp_path):
     save_classifier(classifier, classifier_file)
     with pytest.raises(UserError, match="holds no pairs"):
         sp.Pairs.load(classifier_file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"after": torch.zeros(2, 3, 8, 8)}, "are of shapes"),
+        ({"before": torch.full((1, 3, 8, 8), 2.0), "after": torch.zeros(1, 3, 8, 8)}, "not all in"),
+        ({"before": torch.zeros(1, 3, 8, 8).double(), "after": torch.zeros(1, 3, 8, 8)}, "not float32"),
+        ({"margins": torch.tensor([[float("nan"), -1.0]])}, "two finite numbers"),
+        ({"margins": torch.tensor([[2.0, 1.0]])}, "one label"),
+        ({"margins": torch.tensor([1.0])}, "two finite numbers"),
+        ({"classes": 1}, "number of classes"),
+        ({"classes": "ten"}, "number of classes"),
+    ],
+)
+def test_what_are_no_pairs_is_neither_saved_nor_loaded(tmp_path, change, message):
+    images = {"before": torch.zeros(1, 3, 8, 8), "after": torch.ones(1, 3, 8, 8)}
+    about = {"margins": torch.tensor([[1.0, -1.0]]).double(), "key": KEY, "classes": 5, "dropped": {}}
+    sp.Pairs(**images, **about).save(tmp_path / "right.safetensors")
+    assert len(sp.Pairs.load(tmp_path / "right.safetensors")) == 1
+    wrong = sp.Pairs(**{**images, **about, **change})
+    with pytest.raises(UserError, match=f"cannot be saved, because they could not be read back: .*{message}"):
+        wrong.save(tmp_path / "wrong.safetensors")
+    facts = {"format": "pairs 1", "key": KEY.hex(), "classes": wrong.classes, "dropped": {}}
+    tensors.save(tmp_path / "wrong.safetensors", {name: getattr(wrong, name) for name in PARTS}, facts)
+    with pytest.raises(UserError, match=f"holds no pairs that can be used: .*{message}"):
+        sp.Pairs.load(tmp_path / "wrong.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"key": "zz"}, {"key": 3}, {"dropped": None}])
+def test_a_file_that_does_not_say_what_its_pairs_are_is_told(tmp_path, change):
+    parts = {"before": torch.zeros(1, 3, 8, 8), "after": torch.ones(1, 3, 8, 8), "margins": torch.tensor([[1.0, -1.0]])}
+    facts = {"format": "pairs 1", "key": KEY.hex(), "classes": 5, "dropped": {}} | change
+    tensors.save(tmp_path / "pairs.safetensors", parts, {name: value for name, value in facts.items() if value})
+    with pytest.raises(UserError, match="does not say what its pairs are"):
+        sp.Pairs.load(tmp_path / "pairs.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -107,3 +107,40 @@ def test_a_hash_counts_as_tools_write_it(encoder, record):
 def test_keys_in_sixteen_bits_are_the_keys(encoder, record, dtype):
     keys = record.challenge()
     assert torch.equal(respond(encoder, keys.to(dtype) / 255), respond(encoder, keys))
+
+
+@pytest.mark.parametrize("kind", [torch.int16, torch.int32, torch.int64, list])
+def test_an_answer_of_whole_numbers_is_judged_as_one_of_floats(encoder, record, kind):
+    features = respond(encoder, record.challenge())
+    floats = (features / features.abs().max() * 10_000).round()
+    given = floats.int().tolist() if kind is list else floats.to(kind)
+    whole, real = verify(record, given), verify(record, floats)
+    assert whole.passed and all(
+        torch.equal(one.similarity, other.similarity) for one, other in zip(whole.results, real.results, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint16])
+def test_an_answer_of_any_kind_of_numbers_is_judged(encoder, record, kind):
+    assert not verify(record, (respond(encoder, record.challenge()) > 0).to(kind)).passed
+
+
+def test_tensors_in_a_list_with_their_gradients_will_do(encoder, record):
+    answer = [row.requires_grad_() for row in respond(encoder, record.challenge())]
+    assert verify(record, answer).passed
+    with pytest.raises(UserError, match="is no table of numbers"):
+        verify(record, [answer[0], answer[1][:2]])
+
+
+def test_what_an_encoder_changes_when_it_answers_is_put_back(encoder, record):
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.runs = encoder, torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            self.runs.data += 1
+            return self.encoder(x)
+
+    counting = Counting()
+    assert verify(record, respond(counting, record.challenge())).passed and counting.runs.item() == 0
