@@ -39,8 +39,9 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
     """Copy the run of `profile` to ``reference/<profile>``, replacing what is there; returns that folder.
 
     Raises:
-        UserError: the profile has not been run to its end, or not with its settings of today; what lies there is the
-            restored reference itself; or an encoder of the run is gone.
+        UserError: the profile has not been run to its end, or not with its settings of today; rows or verdicts rest on
+            other rows than those that are there; what lies there is the restored reference itself; or an encoder of
+            the run is gone.
     """
     run, target = results / profile, results / "reference" / profile
     if (run / KEPT).is_file():
@@ -49,7 +50,8 @@ def freeze(profile: str, results: Path = RESULTS) -> Path:
         if not (run / name).is_file():
             raise UserError(f"results/{profile} holds no {name}; finish ./run_all.sh --profile {profile} first.")
     finished = _finished(profile, run)
-    working = target.with_name(f"{profile}.new")  # the old reference stays until the new one is whole
+    _check_all_of_one_kind(finished, run)
+    working = target.with_name(f".{profile}.new")  # the old reference stays until the new one is whole
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     for name in ("summary.csv", "findings.csv"):
@@ -91,6 +93,28 @@ def _finished(profile: str, run: Path) -> list[dict[str, Any]]:
                     )
             found.append(done)
     return found
+
+
+def _check_all_of_one_kind(finished: Sequence[dict[str, Any]], run: Path) -> None:
+    """See that every run, the summary too, was made from the rows and settings of the others that are there now."""
+    here = {}
+    for done in finished:
+        name = done["notebook"] + (f"/{done['scenario']}-s{done['seed']}" if done["scenario"] else "")
+        tables = [run / name / table for table in ("rows.csv", "measures.csv")]
+        found = [sha256_file(path) if path.is_file() else None for path in tables]
+        if found[0]:
+            here |= {f"rows {name}": sha256_json(found), f"values {name}": done["parameters"]}
+    for done in finished:
+        for part, then in done.get("made_from", {}).items():
+            if part in here and then is not None and here[part] != then:
+                raise UserError(
+                    f"{done['notebook']} was made from other {part} than those that are there; "
+                    f"finish ./run_all.sh --profile {run.name} first."
+                )
+        left = {Path(name).name: digest for name, digest in done["outputs"].items()}
+        for name in ("summary.csv", "findings.csv"):
+            if name in left and sha256_file(run / name) != left[name]:
+                raise UserError(f"{run / name} is not as {done['notebook']} left it; run it again.")
 
 
 def _whole(path: Path, tables: Sequence[Path]) -> dict[str, Any] | None:
@@ -151,17 +175,23 @@ def restore(profile: str, results: Path = RESULTS) -> Path:
     tables = sorted(source.glob("[0-9]*.csv.gz"))
     if not tables:
         raise UserError(f"There is no reference run of profile {profile} in results/reference.")
-    if run.exists():
+    if run.exists() and any(path.name != ".lock" for path in run.iterdir()):
         raise UserError(f"results/{profile} is there already; move it away first: restoring would overwrite its rows.")
+    working = run.with_name(f".{profile}.new")
+    shutil.rmtree(working, ignore_errors=True)
     for path in tables:
         name = path.name.removesuffix(".csv.gz")
         table = "measures" if name.endswith(".measures") else "rows"
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
         for (scenario, seed), part in rows.groupby(["scenario", "seed"], sort=False):
-            target = run / name.removesuffix(".measures") / f"{scenario}-s{seed}" / f"{table}.csv"
+            target = working / name.removesuffix(".measures") / f"{scenario}-s{seed}" / f"{table}.csv"
             write_text(target, part.to_csv(index=False, lineterminator="\n"))
     if (source / KEPT).is_file():
-        shutil.copyfile(source / KEPT, run / KEPT)
+        shutil.copyfile(source / KEPT, working / KEPT)
+    run.mkdir(exist_ok=True)
+    for path in sorted(working.iterdir(), key=lambda path: path.name == KEPT):  # the last one makes it the reference's
+        path.rename(run / path.name)
+    working.rmdir()
     return run
 
 

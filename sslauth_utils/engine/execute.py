@@ -80,7 +80,8 @@ def execute(run: graph.Run) -> None:
     devices = [] if run.values.get("device") == "cpu" else gpu_slots.gpus()
     with gpu_slots.claim(devices) as gpu:
         _run_cells(run, folder, gpu, fingerprint)
-    if changed := [name for name, value in plan.made_from(run).items() if value != made_from.get(name)]:
+    now = plan.made_from(_run_now(run))
+    if changed := sorted(name for name in {*now, *made_from} if now.get(name) != made_from.get(name)):
         names = ", ".join(name.partition(" ")[2] for name in changed)
         raise NotebookFailed(f"{names} changed while the notebook ran; run again", [])
     if missing := [path for path in run.outputs[1:] if not (ROOT / path).is_file()]:
@@ -110,6 +111,22 @@ def execute(run: graph.Run) -> None:
     }
     write_json(folder / "status.json", {"state": "done", "seconds": seconds})
     write_json(ROOT / run.done, record)
+
+
+def _run_now(run: graph.Run) -> graph.Run:
+    """The same run by what the profile says now: the notebook reads it again while it runs.
+
+    Raises:
+        NotebookFailed: the profile has it no longer, or cannot be read.
+    """
+    try:
+        for one in graph.profile_runs(run.profile):
+            if one.folder == run.folder:
+                return one
+        reason = "it no longer has this run"
+    except UserError as error:
+        reason = str(error)
+    raise NotebookFailed(f"the profile {run.profile} changed while the notebook ran: {reason}", [])
 
 
 def _artifacts(folder: Path) -> dict[str, bool]:

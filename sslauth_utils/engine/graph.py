@@ -143,7 +143,8 @@ def profile_runs(name: str) -> list[Run]:
                 seed=seed,
                 values=_values(profile, notebook, scenario, seed, path),
                 info=info,
-                needs=_of(_needed(notebook, infos), made, scenario, seed),
+                needs=_of(_needed(notebook, infos), made, scenario, seed)
+                + _left_out(profile, _needed(notebook, infos), infos, scenario, seed),
                 shows=_of(info.shows, made, scenario, seed),
             )
             for scenario, seed in _cells(profile, notebook, info.runs)
@@ -170,6 +171,22 @@ def _of(
         for run in made[notebook]
         if scenario is None or run.scenario is None or (run.scenario, run.seed) == (scenario, seed)
     )
+
+
+def _left_out(
+    profile: profiles.Profile, notebooks: Iterable[str], infos: dict[str, NotebookInfo],
+    scenario: str | None, seed: int | None,
+) -> tuple[Run, ...]:  # fmt: skip
+    """Runs that are needed and that the model is not for: they are not made, but their settings and data count."""
+    found = []
+    for notebook in notebooks:
+        info, path = infos[notebook], NOTEBOOKS / f"{notebook}.ipynb"
+        if scenario is None or info.runs != "model-seed" or (scenario, seed) in profile.models_of(notebook):
+            continue
+        values = _values(profile, notebook, scenario, seed, path)
+        needs = _left_out(profile, _needed(notebook, infos), infos, scenario, seed)
+        found.append(Run(profile.name, notebook, scenario, seed, values, info, needs, ()))
+    return tuple(found)
 
 
 def _values(profile: profiles.Profile, notebook: str, scenario: str | None, seed: int | None, path: Path) -> dict:

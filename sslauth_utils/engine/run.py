@@ -261,10 +261,11 @@ def make(options: Namespace, runs: list[graph.Run], chosen: list[graph.Run]) -> 
         for run in _summaries(runs):
             if run in failed and status(run)["state"] == "waiting":
                 try:
-                    _check_settings(run.needs)
+                    older = _check_settings(run.needs)
                 except UserError as error:
                     print(f"No summary was made. {error}")
                     continue
+                _tell_older(older)
                 if not _alone(run, options):
                     failed.remove(run)
                     print("The summary was made from the rows that there are.")
@@ -288,8 +289,15 @@ def _check_settings(runs: Sequence[graph.Run]) -> list[plan.Pending]:
 
     Raises:
         UserError: rows were made with other settings than the profile's of today, which would be told beside them, or
-            are not as their run left them.
+            are not as their run left them, or of a run that did not end.
     """
+    for run in runs:
+        rows, done = (ROOT / run.folder / "rows.csv"), ROOT / run.done
+        if rows.is_file() and not done.is_file():
+            raise UserError(
+                f"The rows of {run.name} are of a run that did not end, so they cannot be shown; "
+                f"run ./run_all.sh --profile {run.profile} to its end, or remove {run.folder}."
+            )
     found = []
     for one in plan.pending([run for run in runs if all((ROOT / path).is_file() for path in run.outputs)]):
         if not one.changed and one.old and not one.reasons[0].startswith("needs "):
@@ -301,6 +309,11 @@ def _check_settings(runs: Sequence[graph.Run]) -> list[plan.Pending]:
             )
         found.append(one)
     return found
+
+
+def _tell_older(found: Sequence[plan.Pending]) -> None:
+    for one in found:
+        print(f"Older rows: {one.run.name} ({one.reasons[0]})")
 
 
 def _tell_left_over(profile: str) -> None:
@@ -332,8 +345,7 @@ def redraw(options: Namespace, runs: list[graph.Run]) -> int:
         else:
             print(f"Missing rows: {notebook} of {', '.join(f'{run.scenario} seed {run.seed}' for run in absent)}")
     if not (RESULTS / options.profile / KEPT).is_file():
-        for one in _check_settings(needed):
-            print(f"Older rows: {one.run.name} ({one.reasons[0]})")
+        _tell_older(_check_settings(needed))
     failed = [run for run in summaries if _alone(run, options)]
     return _outcome(options, summaries, failed, start)
 

@@ -19,10 +19,10 @@ LEFT_OUT = (
     ".svg", ".tga",
 )  # fmt: skip
 #: what macOS's archives and file servers put beside images, besides hidden files: images of their own, or deleted ones
-_NOT_THE_USERS = (
-    "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "#recycle", "@Recycle", "#snapshot",
-    "lost+found",
-)  # fmt: skip
+_NOT_THE_USERS = {
+    "__macosx", "@eadir", "$recycle.bin", "recycler", "recycled", "system volume information", "#recycle", "@recycle",
+    "#snapshot", "@recently-snapshot", "~snapshot", "lost+found",
+}  # fmt: skip
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -115,7 +115,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Pa
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What the user put into `folder`."""
     with os.scandir(folder) as found:
-        return [entry for entry in found if not entry.name.startswith(".") and entry.name not in _NOT_THE_USERS]
+        return [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in _NOT_THE_USERS]
 
 
 def _unreadable(folder: Path, error: OSError) -> UserError:

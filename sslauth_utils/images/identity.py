@@ -83,7 +83,9 @@ def folder_places(name: str, part: str) -> list[Path]:
         path = at_home(given)
         return [path if path.is_absolute() else ROOT / path]
     if name == "imagenet":
-        return [place / name / part for place in (user_data(), DATA) if place is not None]
+        places = [place / name for place in (user_data(), DATA) if place is not None]
+        first = next(filter(is_folder, places), None)  # for both parts, so that no one mixes two sets
+        return [place / part for place in ([first] if first else places)]
     return []
 
 

@@ -248,7 +248,7 @@ def _array_file(name: str, split: str) -> Path | None:
         )
     for ending in (".npz", "_jpeg.npz", ".zip"):
         path = home / f"{name}{ending}"
-        if is_file(path):
+        if is_file(path) and set_name(path) == (name, ""):  # not "x_train", which is a split of x
             _refuse_test(name, split)
             return path
     return None

@@ -41,10 +41,10 @@ SMALL_TAMPERS = {
 }
 #: claims that no key of a disguised or rounded encoder passes Trans, which is the paper's point
 PASS_TRANS = ["table2-*-trans-success", "table7-*-trans-success", "table3-2-trans-success", "table6-2-trans-id-success"]
-#: what lite's claims measured on the same encoders with generators of so many steps: id, seeds ("all", 0, 1), measured,
-#: low, high, n, met
+#: what lite's and gpu's claims measured on the same encoders with generators of so many steps, a file a profile: id,
+#: seeds ("all", 0, 1), measured, low, high, n, met
 EARLIER_STEPS = 300
-EARLIER = RESULTS / "reference" / "earlier" / f"lite_{EARLIER_STEPS}_steps.csv"
+EARLIER = RESULTS / "reference" / "earlier"
 CLOSE = {"pruning": 0.1, "disguise": 10}  # the largest strength that is compared with honest rounding
 
 
@@ -371,7 +371,7 @@ def moved(run: ReferenceRun) -> SimpleNamespace:
         decided: how many claims both decide by all seeds; passing, verdicts: lines (source, quantity, before, after) of
         the claims that no key passes Trans, and of those whose verdict differs.
     """
-    before, passing, verdicts = earlier(), [], []
+    before, passing, verdicts = earlier(run.profile), [], []
     lines = run.summary[(run.summary["verdict"] != NOT_TESTED) & run.summary.index.isin(before)]
     lines = lines[[run.seeds_of(name) == run.seeds for name in lines.index]]
     for name, line in lines.iterrows():
@@ -383,9 +383,9 @@ def moved(run: ReferenceRun) -> SimpleNamespace:
     return SimpleNamespace(decided=len(lines), passing=passing, verdicts=verdicts)
 
 
-def earlier() -> dict[str, Number]:
-    """What both seeds of the run with generators of 300 steps measured, by claim (`EARLIER`)."""
-    lines = pd.read_csv(EARLIER, dtype={"seeds": str}).query("seeds == 'all'")
+def earlier(profile: str) -> dict[str, Number]:
+    """What all seeds of the profile's run with generators of 300 steps measured, by claim (`EARLIER`)."""
+    lines = pd.read_csv(EARLIER / f"{profile}_{EARLIER_STEPS}_steps.csv", dtype={"seeds": str}).query("seeds == 'all'")
     verdicts = lines["met"].map({True: REPRODUCED, False: NOT_REPRODUCED})
     return {
         line.id: Number(line.measured, line.low, line.high, int(line.n), verdict=verdict)

@@ -15,7 +15,6 @@ from sslauth_utils.models.features import as_pixels, encode, normalise, put_back
 from sslauth_utils.models.weights import known_sha256
 from sslauth_utils.schemes.generator import OBJECTIVES, check_settings, key_targets, train_generator
 from sslauth_utils.schemes.record import Record, check_tau
-from sslauth_utils.schemes.report import scheme_name
 from sslauth_utils.schemes.similarity import cosine
 
 #: "we have established a stringent similarity threshold of 99.5%" (§5.1)
@@ -138,12 +137,13 @@ def _one_answer_passes(record: Record) -> str:
             f"passes at tau {tau:g}; such a record hardly tells encoders apart. Take a tau nearer to 1, subtract the "
             "features' mean, or choose more different keys."
         )
-    blind = [scheme_name(objective) for objective in passing if objective is not None]
+    blind = [objective for objective in passing if objective is not None]
     if not blind:
         return ""
     return (
-        f"{blind[0]} accepts one vector sent for all {count} key samples at tau {tau:g}: its generator makes nearly "
-        "one image of all features, and hardly sees a tamper. Train it with a smaller learning rate, or for longer."
+        f"Trans with G_{blind[0]} accepts one vector sent for all {count} key samples at tau {tau:g}: the generator "
+        "makes nearly one image of all features and hardly sees a tamper. Train it with a smaller learning rate, or "
+        "for longer."
     )
 
 

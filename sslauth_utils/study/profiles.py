@@ -96,9 +96,13 @@ def load_profile(name: str) -> Profile:
     if name not in profile_names():
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(profile_names())}.")
     check_name("The profile's name", name)
+    if name in _TAKEN:
+        raise UserError(f"No profile can be called {name!r}: results/{name} holds something else; rename its file.")
     return _read(name, CONFIG / f"{name}.yaml")
 
 
+#: folders of results that are no profile's
+_TAKEN = ("by_hand", "reference")
 #: in a folder of rows that were not made here: the profile with which they were made
 KEPT = "profile.yaml"
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sslauth_utils.base.errors import UserError, command
-from sslauth_utils.base.files import read_json
+from sslauth_utils.base.files import read_json, sha256_file
 from sslauth_utils.base.paths import RESULTS
 from sslauth_utils.images.load import load_images
 from sslauth_utils.study.profiles import PRETRAIN, notebook_settings
@@ -25,8 +25,8 @@ def lay_out_encoders(profile: str) -> list[Path]:
     that they would train the same encoders.
 
     Raises:
-        UserError: there are none, they were trained with other settings than the profile's, or their images are not
-            here: a run that finds the images would look elsewhere, and train.
+        UserError: there are none, they were trained with other settings than the profile's, their images are not
+            here, so that a run that finds the images would look elsewhere, and train; or another one lies there.
     """
     found = sorted((RESULTS / "reference" / profile / "encoders").glob("*-s*.json"))
     if not found:
@@ -49,7 +49,14 @@ def lay_out_encoders(profile: str) -> list[Path]:
         for suffix in (".safetensors", ".json"):
             shutil.copyfile(path.with_suffix(suffix), folder / f"encoder{suffix}")
 
-    return [find_or_make(profile, kind, address, partial(copy, path)) for path, kind, address in wanted]
+    found = [find_or_make(profile, kind, address, partial(copy, path)) for path, kind, address in wanted]
+    for (path, _, _), folder in zip(wanted, found, strict=True):
+        if sha256_file(folder / "encoder.safetensors") != sha256_file(path.with_suffix(".safetensors")):
+            raise UserError(
+                f"{folder.relative_to(RESULTS.parent)} holds another encoder, which was trained here; remove that "
+                "folder, and the reference's takes its place."
+            )
+    return found
 
 
 @command

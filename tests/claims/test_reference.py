@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.files import read_json, sha256_file, write_json
+from sslauth_utils.base.files import read_json, sha256_file, write_json, write_text
 from sslauth_utils.base.tensors import describe
+from sslauth_utils.claims import reference
 from sslauth_utils.claims.cuts import cuts_in_words
 from sslauth_utils.claims.families import read_claims
 from sslauth_utils.claims.reference import compare, freeze, reference_claims, restore
@@ -206,6 +207,61 @@ def test_what_was_frozen_can_be_restored(finished):
     assert not list(results.glob("lite/*/*/done.json")), "the next run makes everything anew"
 
 
+def test_a_folder_that_a_lock_alone_made_is_no_run(finished):
+    results, _ = finished
+    freeze("lite", results)
+    shutil.rmtree(results / "lite")
+    (results / "lite").mkdir()
+    (results / "lite" / ".lock").touch()
+    assert (restore("lite", results) / KEPT).is_file() and not (results / ".lite.new").exists()
+
+
+def test_a_restoring_that_is_cut_short_leaves_nothing_that_counts(finished, monkeypatch):
+    results, _ = finished
+    freeze("lite", results)
+    shutil.rmtree(results / "lite")
+    written = []
+
+    def write(path, text):
+        if written:
+            raise OSError("no room")
+        written.append(path)
+        write_text(path, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reference, "write_text", write)
+        with pytest.raises(OSError, match="no room"):
+            restore("lite", results)
+    assert not (results / "lite").exists()
+    assert len(list(restore("lite", results).glob("*/*/rows.csv"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("made_from", "message"),
+    [
+        ({"rows 01_pretrain_encoders/cifar10-s0": "other"}, "made from other rows 01_pretrain_encoders/cifar10-s0"),
+        ({"values 01_pretrain_encoders/cifar10-s1": {"epochs": 1}}, "made from other values 01_pretrain_encoders"),
+    ],
+)
+def test_rows_that_rest_on_others_are_not_frozen_with_them(finished, made_from, message):
+    results, _ = finished
+    path = results / "lite" / "05_pruning" / "cifar10-s0" / "done.json"
+    write_json(path, read_json(path) | {"made_from": made_from | {"rows of_a_notebook/that_is_not_here": "x"}})
+    with pytest.raises(UserError, match=message):
+        freeze("lite", results)
+    assert not (results / "reference").exists()
+
+
+def test_a_summary_of_other_rows_is_not_frozen(finished):
+    results, _ = finished
+    path = results / "lite" / "05_pruning" / "cifar10-s0" / "done.json"
+    done = read_json(path)
+    done["outputs"]["results/lite/summary.csv"] = "of another one"
+    write_json(path, done)
+    with pytest.raises(UserError, match=r"summary\.csv is not as 05_pruning left it"):
+        freeze("lite", results)
+
+
 def test_without_a_reference_nothing_is_restored(tmp_path):
     with pytest.raises(UserError, match="no reference run of profile demo"):
         restore("demo", tmp_path)
@@ -232,6 +288,14 @@ def test_a_run_finds_the_reference_s_encoders_and_trains_none(referenced):
     found, facts = pretrained_encoder("smoke", "cifar10", 0)
     assert found.sha256() == encoder.sha256() and facts["history"] == []
     assert lay_out_encoders("smoke") == [folder], "a second time changes nothing"
+
+
+def test_an_encoder_that_was_trained_here_is_not_passed_off_as_the_reference_s(referenced):
+    [folder] = lay_out_encoders("smoke")
+    own = folder / "encoder.safetensors"
+    own.write_bytes(own.read_bytes() + b" ")
+    with pytest.raises(UserError, match="holds another encoder, which was trained here; remove that folder"):
+        lay_out_encoders("smoke")
 
 
 def test_an_encoder_trained_on_a_gpu_serves_a_cpu(referenced):

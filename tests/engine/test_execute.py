@@ -449,3 +449,21 @@ def test_a_full_disk_is_told(project):
     assert answer.returncode == 1
     assert "executed.ipynb (No space left on device); free some disk space" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("text.replace('[1, 2]', '[1, 5]')", "sides changed while the notebook ran"),
+     ("text.replace('  circle: {}', '')", "the profile demo changed while the notebook ran: it no longer has this run"),
+     ("text.replace('seeds', 'speeds')", "the profile demo changed while the notebook ran: ")],
+)  # fmt: skip
+def test_a_profile_that_changes_during_the_run_makes_it_a_failure(project, change, said):
+    """The notebook reads it again while it runs: other notebooks' settings, say."""
+    code = (
+        "from pathlib import Path\nimport os\nfile = Path('config/demo.yaml')\ntext = file.read_text()\n"
+        f"file.write_text({change})\n(Path(os.environ['SSLAUTH_RUN_DIR']) / 'rows.csv').touch()\n"
+    )
+    project.notebook("a_make", code, BOTH, [])
+    answer = run_one(project, *CIRCLE)
+    assert answer.returncode == 1 and said in answer.stderr and "Traceback" not in answer.stderr
+    assert not (project.root / "results/demo/a_make/circle-s0/done.json").exists()

@@ -271,6 +271,23 @@ def test_where_a_run_fails_older_rows_of_other_settings_are_not_summed_up(finish
     assert (finished.root / "results/demo/summary.csv").read_text() == before
 
 
+def test_rows_of_a_run_that_did_not_end_are_not_shown(finished):
+    """Whoever stopped it, and whatever they hold: nothing says what they are."""
+    before = (finished.root / "results/demo/summary.csv").read_text()
+    (finished.root / "results/demo/b_fill/circle-s0/done.json").unlink()
+    answer = finished.run_all("--figures-only")
+    assert answer.returncode == 1 and "The rows of b_fill circle seed 0 are of a run that did not end" in answer.stderr
+    assert (finished.root / "results/demo/summary.csv").read_text() == before
+
+
+def test_where_a_run_fails_rows_that_rest_on_it_are_told_to_be_older(finished):
+    parameters = "sides = [1]\nseed = 0\nscenario = ''\nprofile = ''\n"
+    finished.notebook("a_make", "raise SystemError('no')\n", parameters, [])
+    answer = finished.run_all()
+    assert answer.returncode == 1 and "The summary was made from the rows that there are." in answer.stdout
+    assert "Older rows: b_fill square seed 0 (rows of a_make/square-s0 changed)\n" in answer.stdout
+
+
 def test_rows_that_the_profile_does_not_have_are_told_and_stay(finished):
     for copy in ("b_fill/circle-s0 (copy)", "b_fill/circle-s7"):
         shutil.copytree(finished.root / "results/demo/b_fill/circle-s0", finished.root / "results/demo" / copy)

@@ -138,7 +138,7 @@ EDITS = {
     "the leash": ("base/leash.py", "PR_SET_PDEATHSIG = 1", "PR_SET_PDEATHSIG = 2", "", ""),
     "names of a run's variables": ("study/runs.py", '"SSLAUTH_RUN_DIR"', '"SSLAUTH_FOLDER"', "", ""),
     "the store": ("study/store.py", "time.monotonic() - start", "time.monotonic() - start + 0", "", ""),
-    "the words of an error": ("schemes/keys.py", "At least one key sample is needed", "Ask for a key sample", "", ""),
+    "the words of an error": ("schemes/keys.py", "key samples asked for, but", "key samples wished for, but", "", ""),
     "a comment": ("schemes/keys.py", "import torch\n", "import torch  # for permutations\n", "", ""),
     "pruning": ("attacks/prune.py", "amount=rate)", "amount=rate / 2)",
                 "00 05 09 10 11 13 14 15 21 24 90", ""),

@@ -41,7 +41,8 @@ def test_the_endings_are_those_of_torchvision():
 @pytest.mark.parametrize(
     "beside",
     [".ipynb_checkpoints/a-checkpoint.png", "cat/.ipynb_checkpoints/a.png", "cat/._a.png", ".DS_Store.png",
-     "__MACOSX/cat/a.png", "cat/@eaDir/a.png/SYNOPHOTO_THUMB_M.png", ".git/a.png"],
+     "__MACOSX/cat/a.png", "cat/@eaDir/a.png/SYNOPHOTO_THUMB_M.png", ".git/a.png",
+     "$Recycle.Bin/a.png", "RECYCLER/a.png", "#Recycle/a.png", "@Recently-Snapshot/a.png", "~snapshot/a.png"],
 )  # fmt: skip
 def test_what_programs_leave_beside_images_is_no_image(put, beside):
     folder = put("cat/a.png", "dog/b.png", beside)

@@ -80,6 +80,15 @@ def test_pixels_come_back_as_they_are(home):
     assert len(images) == 12
 
 
+@pytest.mark.parametrize("name", ["mine_train", "mine_test", "mine_val"])
+def test_one_split_is_no_set_by_itself(home, name):
+    """Under that name a test set could be trained on, and its file would not count when it changes."""
+    for part in ("train", "test", "val"):
+        save_pixels(home / f"mine_{part}.npz")
+    with pytest.raises(UserError, match=f"There is no data set '{name}' .*mine"):
+        load_images(name)
+
+
 def test_grey_pixels_become_three_equal_channels(home):
     save_pixels(home / "grey_train.npz", images=random_images(12, 32, 32, 1))
     images = load_images("grey").images

@@ -242,7 +242,7 @@ def test_features_that_one_vector_could_stand_for_are_told(encoder, keys):
 
 def test_a_generator_that_answers_all_alike_is_told(encoder, keys):
     """Trained with too large a step it makes one image of everything, and no tamper would show in it."""
-    with pytest.warns(UserWarning, match="^Trans accepts one vector sent for all .* smaller learning rate"):
+    with pytest.warns(UserWarning, match="^Trans with G_min accepts one vector sent for all .* smaller learning rate"):
         record = enrol(encoder, keys, ("min",), size=16, depth=8, steps=30, learning_rate=1.0)
     one = record.features.mean(dim=0, keepdim=True).expand_as(record.features)
     report = verify(record, one)

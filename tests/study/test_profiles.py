@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sslauth_utils.base.errors import UserError
-from sslauth_utils.base.paths import NOTEBOOKS
+from sslauth_utils.base.paths import CONFIG, NOTEBOOKS
 from sslauth_utils.engine import graph
 from sslauth_utils.models.encoders import PIXEL_STATS, build_encoder
 from sslauth_utils.models.simclr import SimCLRSettings
@@ -157,6 +157,14 @@ def test_an_unknown_profile_is_told(name):
     with pytest.raises(UserError) as caught:
         load_profile(name)
     assert str(caught.value) == f"There is no profile {name!r}; choose one of demo, gpu, lite, paper, smoke."
+
+
+@pytest.mark.parametrize("name", ["by_hand", "reference"])
+def test_a_profile_may_not_be_called_as_another_folder_of_results(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(profiles, "CONFIG", tmp_path)
+    (tmp_path / f"{name}.yaml").write_text((CONFIG / "smoke.yaml").read_text())
+    with pytest.raises(UserError, match=f"No profile can be called '{name}'"):
+        load_profile(name)
 
 
 SECTIONS = "must have exactly the sections seeds, scenarios, notebooks (and may have models and expected_minutes)."
