@@ -149,7 +149,9 @@ class _Imports(ast.NodeTransformer):
         self.used = used
 
     def _kept(self, node: ast.Import | ast.ImportFrom) -> ast.AST | None:
-        node.names = [name for name in node.names if (name.asname or name.name.split(".")[0]) in self.used]
+        node.names = [
+            name for name in node.names if name.name == "*" or (name.asname or name.name.split(".")[0]) in self.used
+        ]
         return node if node.names else None
 
     visit_Import = visit_ImportFrom = _kept

@@ -38,6 +38,8 @@ def read_npz(path: Path, size: int) -> Pixels:
     """
     content = _npz_content(path)
     is_jpeg = "jpeg" in content
+    if is_jpeg and "images" in content:
+        raise UserError(f"{path} holds both 'images' and 'jpeg'; keep the one that is meant.")
     for key in ("jpeg", "offsets", "labels", "classes") if is_jpeg else ("images", "labels", "classes"):
         if key not in content:
             raise UserError(f"{path} lacks the array {key!r} (it has {', '.join(content) or 'none'}); {FORMATS}.")

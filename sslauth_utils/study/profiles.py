@@ -16,6 +16,7 @@ A notebook's parameters are its own values, ``profile``, ``scenario`` and ``seed
 notebook's block has the scenario's value. A model is the scenario of the notebooks on classifiers.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,9 +133,12 @@ def _read(name: str, path: Path) -> Profile:
         raise UserError(f"{path}: models must hold, for each model, names and values, seeds among them.")
     if twice := set(models) & set(content["scenarios"]):
         raise UserError(f"{path}: {min(twice)} is the name of a scenario and of a model; call one of them otherwise.")
+    alike = Counter(str(entry).replace("-", "_") for entry in (*content["scenarios"], *models))
+    if twice := [entry for entry, count in alike.items() if count > 1]:
+        raise UserError(f"{path}: two scenarios or models are called {twice[0]} but for '-' and '_'; rename one.")
     for seeds in (content["seeds"], *(values.get("seeds") for values in models.values())):
-        if not isinstance(seeds, list) or not all(is_whole(seed) and seed >= 0 for seed in seeds):
-            raise UserError(f"{path}: seeds must be whole numbers from 0 on, not {seeds}.")
+        if not isinstance(seeds, list) or not seeds or not all(is_whole(seed) and 0 <= seed < 2**32 for seed in seeds):
+            raise UserError(f"{path}: seeds must be whole numbers from 0 to {2**32 - 1}, not {seeds}.")
         if len(set(seeds)) < len(seeds):
             raise UserError(f"{path}: seeds names one twice ({seeds}); name each once.")
     for section in ("scenarios", "notebooks", "models"):

@@ -204,6 +204,13 @@ def test_a_module_that_nothing_imports_does_not_count(package):
     assert package.both() == before
 
 
+def test_a_module_of_which_everything_is_imported_counts(package):
+    package.cells("from sslauth_utils.unused import *\nprint(SPEED)\n")
+    before = package.both()
+    package.edit("sslauth_utils/unused.py", "1", "2")
+    assert package.both() != before
+
+
 def test_a_notebook_counts_by_its_code_not_by_its_prose(package):
     module, before = package.both()
     package.cells(*CELLS, prose="# A longer title")

@@ -419,6 +419,7 @@ def test_a_faulty_pixel_file(home, fault):
 
 
 JPEG_FAULTS = {
+    "pixels as well": ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, r"holds both 'images' and 'jpeg'"),
     "missing offsets": ({"offsets": None}, r"lacks the array 'offsets'"),
     "signed bytes": ({"jpeg": np.zeros(9, np.int8)}, r"'jpeg' is int8 \(9,\)"),
     "falling offsets": ({"offsets": np.array([0, 5, 3])}, r"'offsets' must be N \+ 1 rising"),
