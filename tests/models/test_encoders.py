@@ -302,10 +302,13 @@ def _without(weights, name):
         (lambda w: _without(_without(w, "bn1.bias"), "bn1.running_var"), "(missing bn1.bias and 1 more)"),
         (lambda w: w | {"neck.weight": torch.ones(2)}, "(unknown neck.weight)"),
         (lambda w: w | {"conv1.weight": torch.ones(5, 3, 3, 3)}, "(wrong shape in conv1.weight)"),
+        (lambda w: w | {"conv1.weight": w["conv1.weight"].to(torch.int8)}, "(another kind of number in conv1.weight)"),
+        (lambda w: w | {"bn1.bias": w["bn1.bias"] + 1j}, "(another kind of number in bn1.bias)"),
+        (lambda w: w | {"bn1.bias": w["bn1.bias"].double() + 1e300}, "(another kind of number in bn1.bias)"),
         (lambda w: _without(w, "bn1.bias") | {"bn1.beta": torch.ones(4)}, "(missing bn1.bias; unknown bn1.beta)"),
         (lambda w: {}, "(missing conv1.weight and 99 more)"),
     ],
-    ids=["missing", "two-missing", "unknown", "shape", "renamed", "empty"],
+    ids=["missing", "two-missing", "unknown", "shape", "whole", "complex", "large", "renamed", "empty"],
 )
 def test_weights_that_do_not_fit_are_told_and_change_nothing(tiny, change, told):
     before = tiny.sha256()

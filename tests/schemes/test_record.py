@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sslauth_utils.base import tensors
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.models.encoders import save_encoder
+from sslauth_utils.schemes import record as record_module
 from sslauth_utils.schemes.enrolment import PAPER_TAU, enrol
 from sslauth_utils.schemes.record import Record
 from sslauth_utils.schemes.verification import respond, verify
@@ -157,6 +158,20 @@ def _nan(content, meaning):
 
 def _objective(content, meaning):
     meaning["generators"]["other"] = meaning["generators"].pop("min")
+
+
+def test_a_small_file_asks_for_no_large_generator(record, tmp_path, monkeypatch):
+    """Its settings alone would: depth 2000 and one matching tensor are 140 kB, and the generator has 1.6 GB."""
+
+    def pretend(content, meaning):
+        for objective, config in meaning["generators"].items():
+            config["depth"] = 2000
+            content[f"G_{objective}.format.module.weight"] = torch.zeros(32_000, record.features.shape[1])
+
+    path = rewritten(record, tmp_path / "record.safetensors", pretend)
+    monkeypatch.setattr(record_module, "Generator", lambda **_: pytest.fail("it was built"))
+    with pytest.raises(UserError, match="weights are not those of its settings"):
+        Record.load(path)
 
 
 @pytest.mark.parametrize(
