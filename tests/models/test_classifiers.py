@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sslauth_utils.base import device
 from sslauth_utils.base.errors import UserError
 from sslauth_utils.base.paths import user_data
 from sslauth_utils.base.tensors import read_safetensors
@@ -171,7 +172,10 @@ def test_an_encoders_file_is_no_classifier(tmp_path):
         classifiers.load_classifier(tmp_path / "e.safetensors")
 
 
-def test_training_learns_digits_and_repeats_itself():
+@pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])
+def test_training_learns_digits_and_repeats_itself(monkeypatch, fast):
+    """On every machine in both kinds of arithmetic, whichever is its own."""
+    monkeypatch.setattr(device, "fast_bfloat16", lambda _device: fast)
     digits, test = (load_images("embedded_digits", split, 8) for split in ("train", "test"))
     settings = SupervisedSettings(epochs=3, batch_size=64, learning_rate=0.1)
     found = []
