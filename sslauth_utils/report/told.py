@@ -307,14 +307,14 @@ def by_generator(run: ReferenceRun) -> list[Number]:
 def generators_trained(run: ReferenceRun) -> list[SimpleNamespace]:
     """Generators of 14_generator_training by encoder, depth, learning rate and steps: κ and the keys that pass Trans,
     change by change, in the order honest rounding, pruning, disguise."""
-    lines = []
+    lines, width = [], run.settings["01_pretrain_encoders"]["width"]
     for (scenario, seed), rows in run.rows("14_generator_training").groupby(["scenario", "seed"]):
         table = training_table(rows, run.tau)
         for (depth, rate, steps), part in table.groupby(["depth", "learning rate", "steps"]):
             by = part.set_index("tamper")
             found = [by.loc[tamper] for tamper in ("rounding", "pruning", "disguised stl10")]
             lines.append(SimpleNamespace(
-                encoder=f"{ENCODERS[scenario]}, seed {seed}", depth=depth, rate=rate, steps=steps,
+                encoder=f"{ENCODERS[scenario]}, width {width}, seed {seed}", depth=depth, rate=rate, steps=steps,
                 kappas=[Number(one["κ"], one["low"], one["high"]) for one in found],
                 passed=[Number(one["keys that pass, %"]) for one in found],
                 evenness=Number(found[2]["κ"] / found[0]["κ"]), pruned=Number(found[1]["κ"] / found[0]["κ"]),
