@@ -329,8 +329,9 @@ def passing_disguised(trained: list[SimpleNamespace], depth: int, steps: int) ->
 
 
 def steps_raise(trained: list[SimpleNamespace]) -> bool:
-    """Whether at every depth the generator trained longest magnifies each change more than the untrained one."""
-    for which in {(one.encoder, one.depth) for one in trained}:
+    """Whether at every depth that trained for 1000 steps or more the last generator magnifies each change more than the
+    untrained one."""
+    for which in {(one.encoder, one.depth) for one in trained if one.steps >= 1000}:
         untrained, *_, longest = [one for one in trained if (one.encoder, one.depth) == which and one.rate == 0.001]
         if any(last.low <= first.high for first, last in zip(untrained.kappas, longest.kappas, strict=True)):
             return False
@@ -338,8 +339,9 @@ def steps_raise(trained: list[SimpleNamespace]) -> bool:
 
 
 def depth_lowers(trained: list[SimpleNamespace]) -> bool:
-    """Whether of generators trained for equally many steps the deeper magnifies each change less, after any steps."""
-    at = {(one.encoder, one.depth, one.steps): one.kappas for one in trained if one.rate == 0.001}
+    """Whether of generators trained for equally many steps, at least 300, the deeper magnifies each change less."""
+    usual = [one for one in trained if one.rate == 0.001 and one.steps >= EARLIER_STEPS]
+    at = {(one.encoder, one.depth, one.steps): one.kappas for one in usual}
     return all(
         deep.measured < flat.measured
         for (encoder, depth, steps), kappas in at.items()
