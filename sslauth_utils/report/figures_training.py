@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from sslauth_utils.claims.statistics import amplification, summarise
 from sslauth_utils.report.style import PAGE, SCENARIOS, legend_below, scenarios_of
@@ -72,8 +73,9 @@ def fig_training(rows: pd.DataFrame, tau: float) -> Figure:
                 axis.fill_between(at, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
             axis.axvline(1000, color="0.6", linewidth=0.8, linestyle=":")
             axis.set(xscale="log", yscale="log")
-            for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-                which("{x:g}")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
             if line == 0:
                 axis.set_title(_NAMES[tamper])
             if line == len(scenarios) - 1:
