@@ -27,6 +27,7 @@ from sslauth_utils.base.paths import CONFIG, RESULTS
 from sslauth_utils.base.tensors import describe
 from sslauth_utils.study.profiles import KEPT, PRETRAIN, load_profile
 from sslauth_utils.study.rows import load_rows
+from sslauth_utils.study.runs import tables_sha256
 
 #: columns of runs.csv
 PROVENANCE = (
@@ -100,10 +101,8 @@ def _check_all_of_one_kind(finished: Sequence[dict[str, Any]], run: Path) -> Non
     here = {}
     for done in finished:
         name = done["notebook"] + (f"/{done['scenario']}-s{done['seed']}" if done["scenario"] else "")
-        tables = [run / name / table for table in ("rows.csv", "measures.csv")]
-        found = [sha256_file(path) if path.is_file() else None for path in tables]
-        if found[0]:
-            here |= {f"rows {name}": sha256_json(found), f"values {name}": done["parameters"]}
+        if tables := tables_sha256(run / name):
+            here |= {f"rows {name}": tables, f"values {name}": done["parameters"]}
     for done in finished:
         for part, then in done.get("made_from", {}).items():
             if part in here and then is not None and here[part] != then:

@@ -16,6 +16,7 @@ from sslauth_utils.base.fingerprint import notebook_meanings
 from sslauth_utils.base.paths import FIGURES, RESULTS, ROOT
 from sslauth_utils.engine.graph import Run, with_needs
 from sslauth_utils.images.identity import data_files, weights_sha256
+from sslauth_utils.study.runs import tables_sha256
 
 MadeFrom = dict[str, Any]
 
@@ -76,11 +77,7 @@ def _short_folder(run: Run) -> str:
 
 def _outputs_hash(run: Run) -> str | None:
     """Of what a needed run left: the hash of its rows and measures; without rows, of what it was made from."""
-    if run.scenario:
-        tables = [ROOT / run.folder / name for name in ("rows.csv", "measures.csv")]
-        found = [sha256_file(path) if path.is_file() else None for path in tables]
-        return sha256_json(found) if found[0] else None
-    return last_success(run).get("fingerprint")
+    return tables_sha256(ROOT / run.folder) if run.scenario else last_success(run).get("fingerprint")
 
 
 def last_success(run: Run) -> dict[str, Any]:
