@@ -15,7 +15,8 @@ def plain(value: Any) -> Any:
 
 def is_whole(value: object) -> bool:
     """Whether `value` is a whole number, numpy's too; True and False are none."""
-    return isinstance(plain(value), int) and not isinstance(plain(value), bool)
+    value = plain(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:

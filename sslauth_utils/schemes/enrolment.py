@@ -97,7 +97,7 @@ def enrol(
     record = Record(keys.cpu(), features, generators, tau, known_sha256(encoder), device)
     with plain_tensors():
         _check_accepts_intact(record, others)
-        if warning := _one_answer_passes(record):
+        if warning := _warning_of_one_answer(record):
             warnings.warn(warning, stacklevel=3)  # at the caller of `enrol`, past its decorator
     return record
 
@@ -123,8 +123,8 @@ def _check_tells_keys_apart(features: Tensor) -> None:
         )
 
 
-def _one_answer_passes(record: Record) -> str:
-    """A warning if one vector sent for all keys, the features' mean direction, passes: so would nearly any encoder."""
+def _warning_of_one_answer(record: Record) -> str:
+    """What to say if the features' mean direction, sent for all keys, passes: so would nearly any encoder; else ""."""
     one = normalise(normalise(record.features.double()).mean(dim=0, keepdim=True))
     count, tau = len(record.features), record.tau
     scores = record.similarities(one.expand_as(record.features))
