@@ -338,6 +338,19 @@ def steps_raise(trained: list[SimpleNamespace]) -> bool:
     return True
 
 
+def first_steps_lower(trained: list[SimpleNamespace]) -> list[SimpleNamespace]:
+    """Generators of the first stop, 100 steps, that magnify each change less than untrained."""
+    usual = [one for one in trained if one.rate == 0.001]
+    untrained = {(one.encoder, one.depth): one.kappas for one in usual if one.steps == 0}
+    return [
+        one for one in usual
+        if one.steps == 100 and all(
+            now.measured < before.measured
+            for now, before in zip(one.kappas, untrained[one.encoder, one.depth], strict=True)
+        )
+    ]  # fmt: skip
+
+
 def depth_lowers(trained: list[SimpleNamespace]) -> bool:
     """Whether of generators trained for equally many steps, at least 300, the deeper magnifies each change less."""
     usual = [one for one in trained if one.rate == 0.001 and one.steps >= EARLIER_STEPS]
